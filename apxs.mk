@@ -1,0 +1,157 @@
+# apxs.mk - builds the modules, the unit tests and the fuzz targets (GNU make).
+#
+# Per module NAME, one line per source file (a name below modules/NAME/):
+#   GLUE_NAME    may call ap_*; only goes into the module
+#   LOGIC_NAME   APR and libc only; goes into the module and into build/logic_NAME.a,
+#                which unit tests and fuzz targets link without a server
+#   LIBS_NAME    pkg-config names of the libraries it needs
+#   OPTLIBS_NAME pkg-config names it uses if present (-DGATE_HAVE_<NAME IN CAPITALS>)
+# A module without sources is not built.
+
+# --- core: arena, registry, counters; build/modules/mod_gate.so ---------------------------
+LIBS_core = libcrypto
+
+# --- upstream: groups, members, balancing, retries, gate:// -------------------------------
+LIBS_upstream = libcrypto
+
+# --- health: probes and outlier ejection --------------------------------------------------
+LIBS_health = libcurl libcrypto
+
+# --- cache: shared-memory store, variants, purges -----------------------------------------
+LIBS_cache = libbrotlienc zlib libcrypto
+
+# --- access: IP sets, limits, bans, geo ---------------------------------------------------
+LIBS_access = libcrypto
+OPTLIBS_access = libmaxminddb
+
+# --- status: page, JSON, metrics, admin API -----------------------------------------------
+LIBS_status = jansson
+
+# --- engine: the express plane ------------------------------------------------------------
+LIBS_engine = libnghttp2
+
+MODULES = core upstream health cache access status engine
+
+# --- tools and variants -------------------------------------------------------------------
+# make vars: CC=gcc|clang  WERROR=1  SAN=address,undefined|thread  FUZZ=1  O=DIR
+APXS ?= apxs
+PKG_CONFIG ?= pkg-config
+ifeq ($(origin CC),default)
+CC := $(shell $(APXS) -q CC)
+endif
+
+CLANG := $(findstring clang,$(notdir $(CC)))
+ifdef FUZZ
+O ?= build/fuzz
+else ifneq ($(findstring thread,$(SAN)),)
+O ?= build/tsan
+else ifdef SAN
+O ?= build/asan
+else ifdef CLANG
+O ?= build/clang
+else
+O ?= build
+endif
+
+APR_CPPFLAGS := $(shell $(APXS) -q EXTRA_CPPFLAGS) $(shell apr-1-config --includes) $(shell apu-1-config --includes)
+HTTPD_CPPFLAGS := -I$(shell $(APXS) -q INCLUDEDIR)
+APR_LIBS := $(shell apu-1-config --link-ld --libs) $(shell apr-1-config --link-ld --libs)
+ALL_LIBS := $(sort $(foreach m,$(MODULES),$(LIBS_$(m))))
+ALL_OPTLIBS := $(foreach l,$(sort $(foreach m,$(MODULES),$(OPTLIBS_$(m)))),$(shell $(PKG_CONFIG) --exists $(l) && echo $(l)))
+LIB_CPPFLAGS := $(shell $(PKG_CONFIG) --cflags $(ALL_LIBS) $(ALL_OPTLIBS) 2>/dev/null)
+LIB_CPPFLAGS += $(foreach l,$(ALL_OPTLIBS),-DGATE_HAVE_$(shell echo $(l:lib%=%) | tr a-z- A-Z_)=1)
+
+CSTD = -std=gnu11 -fPIC -pthread
+WARN = -Wall -Wextra $(if $(WERROR),-Werror)
+ifdef FUZZ
+CODEGEN = -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address
+LDSAN = -fsanitize=address
+else ifdef SAN
+CODEGEN = -g -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
+LDSAN = -fsanitize=$(SAN)
+else
+CODEGEN := $(shell $(APXS) -q CFLAGS) $(shell $(APXS) -q CPPFLAGS)
+LDSAN =
+endif
+LDHARD = -Wl,-z,relro -Wl,--as-needed
+
+# --- names of what is made ----------------------------------------------------------------
+so = $(O)/modules/mod_gate$(if $(filter-out core,$(1)),_$(1)).so
+obj = $(patsubst %.c,$(O)/obj/$(1)/%.o,$(2))
+
+MODULE_NAMES = $(foreach m,$(MODULES),$(if $(strip $(GLUE_$(m))),$(m)))
+LOGIC_NAMES = $(foreach m,$(MODULES),$(if $(strip $(LOGIC_$(m))),$(m)))
+MODULE_FILES = $(foreach m,$(MODULE_NAMES),$(call so,$(m)))
+ARCHIVES = $(foreach m,$(LOGIC_NAMES),$(O)/logic_$(m).a)
+
+UNIT_SOURCES := $(wildcard test/unit/test_*.c)
+UNIT_HELP := $(filter-out $(UNIT_SOURCES),$(wildcard test/unit/*.c))
+UNIT_BINS = $(UNIT_SOURCES:test/unit/%.c=$(O)/unit/%)
+FUZZ_SOURCES := $(wildcard test/fuzz/fuzz_*.c)
+FUZZ_BINS = $(FUZZ_SOURCES:test/fuzz/%.c=$(O)/fuzzers/%)
+REPLAY_BINS = $(FUZZ_SOURCES:test/fuzz/%.c=$(O)/replay/%)
+TEST_CPPFLAGS = -Iinclude $(patsubst %,-Imodules/%,$(MODULES)) -Itest/unit $(APR_CPPFLAGS) $(LIB_CPPFLAGS) \
+    $(shell $(PKG_CONFIG) --cflags cmocka)
+TEST_LIBS = -Wl,--start-group $(ARCHIVES) -Wl,--end-group \
+    $(shell $(PKG_CONFIG) --libs $(ALL_LIBS) $(ALL_OPTLIBS) 2>/dev/null) $(APR_LIBS) -lm -lpthread
+
+.PHONY: all modules archives unit replay fuzzers list
+.DELETE_ON_ERROR:
+.SECONDARY:
+all: modules archives
+modules: $(MODULE_FILES)
+archives: $(ARCHIVES)
+unit: $(UNIT_BINS)
+replay: $(REPLAY_BINS)
+fuzzers: $(FUZZ_BINS)
+# what a script wants to know: one word per line
+list:
+	@$(if $(MODULE_NAMES),printf 'module %s\n' $(MODULE_NAMES),true)
+	@$(if $(LOGIC_NAMES),printf 'logic %s\n' $(LOGIC_NAMES),true)
+	@$(if $(MODULE_NAMES)$(LOGIC_NAMES),printf 'source %s\n' $(foreach m,$(MODULES),$(patsubst %,modules/$(m)/%,$(GLUE_$(m)) $(LOGIC_$(m)))),true)
+
+# A warning seen once must not be lost: it is kept beside the object, and a WERROR build
+# makes such an object again.
+ifdef WERROR
+$(shell [ -d $(O) ] && find $(O) -name '*.warn' -size +0 | sed 's/\.warn$$//' | xargs -r rm -f)
+endif
+define compile
+@mkdir -p $(dir $@)
+$(if $(V),,@echo "  CC $(O) $<")
+$(if $(V),,@)$(CC) $(CSTD) $(CODEGEN) $(WARN) $(1) $(EXTRA_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $< 2>$@.warn \
+    || { cat $@.warn >&2; rm -f $@; exit 1; }; cat $@.warn >&2
+endef
+
+# LOGIC does not even see httpd's headers; GLUE does.
+define module_rules
+$$(call obj,$(1),$$(LOGIC_$(1))): $(O)/obj/$(1)/%.o: modules/$(1)/%.c apxs.mk
+	$$(call compile,-Iinclude -Imodules/$(1) $$(APR_CPPFLAGS) $$(LIB_CPPFLAGS))
+$$(call obj,$(1),$$(GLUE_$(1))): $(O)/obj/$(1)/%.o: modules/$(1)/%.c apxs.mk
+	$$(call compile,-Iinclude -Imodules/$(1) $$(HTTPD_CPPFLAGS) $$(APR_CPPFLAGS) $$(LIB_CPPFLAGS))
+$$(call so,$(1)): $$(call obj,$(1),$$(GLUE_$(1)) $$(LOGIC_$(1)))
+	@mkdir -p $$(dir $$@)
+	@echo "  LD $$@"
+	@$$(CC) -shared -pthread $$(LDSAN) $$(LDHARD) -o $$@ $$^ \
+	    $$(shell $$(PKG_CONFIG) --libs $$(LIBS_$(1)) $$(filter $$(ALL_OPTLIBS),$$(OPTLIBS_$(1)))) -lm
+$(O)/logic_$(1).a: $$(call obj,$(1),$$(LOGIC_$(1)))
+	@rm -f $$@ && ar rcs $$@ $$^
+-include $$(patsubst %.o,%.d,$$(call obj,$(1),$$(GLUE_$(1)) $$(LOGIC_$(1))))
+endef
+$(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
+
+# --- unit tests, fuzz targets -------------------------------------------------------------
+UNIT_HELP_OBJ = $(UNIT_HELP:test/unit/%.c=$(O)/obj/unit/%.o)
+$(O)/obj/unit/%.o: test/unit/%.c apxs.mk
+	$(call compile,$(TEST_CPPFLAGS))
+$(O)/obj/fuzz/%.o: test/fuzz/%.c apxs.mk
+	$(call compile,$(TEST_CPPFLAGS))
+$(O)/unit/%: $(O)/obj/unit/%.o $(UNIT_HELP_OBJ) $(ARCHIVES)
+	@mkdir -p $(dir $@)
+	@$(CC) -pthread $(LDSAN) -o $@ $< $(UNIT_HELP_OBJ) $(TEST_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+$(O)/replay/%: $(O)/obj/fuzz/%.o $(O)/obj/fuzz/replay_main.o $(ARCHIVES)
+	@mkdir -p $(dir $@)
+	@$(CC) -pthread $(LDSAN) -o $@ $< $(O)/obj/fuzz/replay_main.o $(TEST_LIBS)
+$(O)/fuzzers/%: $(O)/obj/fuzz/%.o $(ARCHIVES)
+	@mkdir -p $(dir $@)
+	@$(CC) -pthread -fsanitize=fuzzer,address -o $@ $< $(TEST_LIBS)
+-include $(wildcard $(O)/obj/unit/*.d $(O)/obj/fuzz/*.d)

@@ -1,0 +1,175 @@
+#!/bin/bash
+# build.sh - everything Gatehouse does from a shell. Verbs: see usage below.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+
+PYTHON=/usr/bin/python3
+MAKE=(make --no-print-directory -f apxs.mk "-j${JOBS:-$(nproc)}")
+
+# Debian's packages, by what needs them.
+DEPS_build="gcc make libc6-dev pkg-config apache2 apache2-dev libapr1-dev libaprutil1-dev libssl-dev libbrotli-dev
+    zlib1g-dev libcurl4-openssl-dev libjansson-dev libmaxminddb-dev libnghttp2-dev"
+DEPS_run="$DEPS_build python3 openssl curl procps"
+DEPS_test="$DEPS_run clang libclang-rt-14-dev libcmocka-dev binutils python3-pytest nginx-light php-fpm wrk
+    nghttp2-client"
+DEPS_bench="$DEPS_run python3 nginx-light haproxy varnish wrk nghttp2-client"
+DEPS_fuzz="$DEPS_build clang libclang-rt-14-dev"
+
+usage() {
+    cat <<'TEXT'
+usage: ./build.sh VERB
+  deps [build|run|test|bench|fuzz]
+                 install what is missing with apt (as root); everything if no word is given
+  build          modules into build/modules
+  run            a demo on http://localhost:8080 and https://localhost:8443 (PORT=, TLS_PORT= move it)
+  test [NAME]    every test, or those whose name contains NAME
+  bench [ROW]    CPU per request, side by side with others; the table goes to build/bench/
+  fuzz [NAME]    fuzz targets, SECONDS_EACH=60 seconds each
+  guard          the checks of the sources alone
+  install        into the httpd that apxs names (APXS=/path/to/apxs)
+  clean          remove build/
+TEXT
+}
+
+die() {
+    echo "build.sh: $*" >&2
+    exit 1
+}
+
+missing_packages() {
+    local want have
+    want=$(printf '%s\n' $* | sort -u)
+    have=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $want 2>/dev/null | awk '$2 == "installed" { print $1 }' | sort -u)
+    comm -23 <(echo "$want") <(echo "$have")
+}
+
+# Packages of servers start them when they are installed; nobody asked for that here.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d made=
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+        made=1
+    fi
+    local rc=0
+    "$@" || rc=$?
+    if [ -n "$made" ]; then
+        rm -f $policy
+    fi
+    return $rc
+}
+
+do_deps() {
+    local sets=${1:-build run test bench fuzz} set var want= missing
+    for set in $sets; do
+        var=DEPS_$set
+        [ -n "${!var:-}" ] || die "deps: '$set' is none of build, run, test, bench, fuzz"
+        want+=" ${!var}"
+    done
+    command -v dpkg-query >/dev/null || die "deps: no dpkg here; install by hand what stands in DEPS_* of build.sh"
+    missing=$(missing_packages $want)
+    if [ -z "$missing" ]; then
+        return 0
+    fi
+    [ "$(id -u)" = 0 ] || die "deps: these packages are missing and only root can install them:" $missing
+    echo "installing:" $missing
+    export DEBIAN_FRONTEND=noninteractive
+    local log
+    log=$(mktemp)
+    if ! { apt-get update && without_services apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+        cat "$log"
+        rm -f "$log"
+        die "deps: apt-get could not install:" $missing
+    fi
+    rm -f "$log"
+}
+
+do_build() {
+    "${MAKE[@]}" all
+}
+
+do_install() {
+    local apxs=${APXS:-apxs} libexec sysconf so name mod
+    libexec=${DESTDIR:-}$($apxs -q LIBEXECDIR)
+    sysconf=${DESTDIR:-}$($apxs -q SYSCONFDIR)
+    mkdir -p "$libexec" "$sysconf"
+    for so in build/modules/*.so; do
+        [ -e "$so" ] || die "install: nothing is built"
+        install -m 644 "$so" "$libexec/"
+        name=$(basename "$so" .so)
+        name=${name#mod_}
+        mod=${name}_module
+        if [ -d "$sysconf/mods-available" ]; then
+            {
+                case $name in
+                gate) ;;
+                gate_upstream) echo "# Depends: gate proxy" ;;
+                *) echo "# Depends: gate" ;;
+                esac
+                echo "LoadModule $mod $($apxs -q LIBEXECDIR)/mod_$name.so"
+            } >"$sysconf/mods-available/$name.load"
+            echo "a2enmod $name"
+        else
+            echo "LoadModule $mod $($apxs -q LIBEXECDIR)/mod_$name.so"
+        fi
+    done
+    mkdir -p "$sysconf/gatehouse"
+    local conf
+    for conf in conf.d/*.conf; do
+        # a file somebody has changed is theirs
+        [ -e "$sysconf/gatehouse/$(basename "$conf")" ] || install -m 644 "$conf" "$sysconf/gatehouse/"
+    done
+    echo "samples: ${sysconf#"${DESTDIR:-}"}/gatehouse; the lines above load the modules"
+}
+
+do_fuzz() {
+    local seconds=${SECONDS_EACH:-60} bin name seeds
+    "${MAKE[@]}" CC=clang FUZZ=1 fuzzers
+    for bin in build/fuzz/fuzzers/*${1:-}*; do
+        [ -e "$bin" ] || die "fuzz: no target named *${1:-}*"
+        name=$(basename "$bin")
+        seeds=test/fuzz/seeds/${name#fuzz_}
+        mkdir -p "build/fuzz/corpus/$name" "build/fuzz/found"
+        echo "== $name, $seconds s"
+        "$bin" -max_total_time="$seconds" -timeout=10 -print_final_stats=1 \
+            -artifact_prefix="build/fuzz/found/$name-" "build/fuzz/corpus/$name" $([ -d "$seeds" ] && echo "$seeds")
+    done
+}
+
+verb=${1:-}
+[ $# -gt 0 ] && shift
+case $verb in
+deps) do_deps "$*" ;;
+build)
+    do_deps build
+    do_build
+    ;;
+run)
+    do_deps run
+    do_build
+    exec $PYTHON test/demo/demo.py
+    ;;
+test)
+    do_deps test
+    exec $PYTHON test/run_tests.py "$@"
+    ;;
+guard) exec $PYTHON test/run_tests.py --only guard ;;
+bench)
+    do_deps bench
+    do_build
+    exec $PYTHON test/bench/bench.py "$@"
+    ;;
+fuzz)
+    do_deps fuzz
+    do_fuzz "$@"
+    ;;
+install)
+    do_build
+    do_install
+    ;;
+clean) rm -rf build ;;
+*)
+    usage
+    [ -z "$verb" ] || exit 2
+    ;;
+esac

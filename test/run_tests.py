@@ -1,0 +1,247 @@
+#!/usr/bin/python3
+"""Runs every test of the project and adds them up.
+
+  run_tests.py [NAME] [--only PART]
+
+NAME runs what contains it: a unit test, a fuzz target's seeds, a guard, or tests of the httpd suite.
+The parts, in order: build, nm, unit, asan, tsan, seeds, guard, httpd, browser. The last line is
+"N passed, N failed"; the exit status is 0 only if nothing failed.
+"""
+import argparse
+import concurrent.futures
+import glob
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+JOBS = int(os.environ.get("JOBS", os.cpu_count() or 2))
+PARTS = ["build", "nm", "unit", "asan", "tsan", "seeds", "guard", "httpd", "browser"]
+TIMEOUT = 300
+
+
+class Tally:
+    """What passed, what failed; prints a line for each step and the whole output of a failure."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.failures = []
+
+    def note(self, part, name, passed, failed, seconds, output=""):
+        self.passed += passed
+        self.failed += failed
+        word = "ok" if not failed else "FAILED"
+        print(f"{part:7} {name:40} {passed:5} {word} {seconds:6.1f}s", flush=True)
+        if failed:
+            self.failures.append(f"{part} {name}")
+            print(output.rstrip(), flush=True)
+
+
+def run(args, timeout=TIMEOUT, env=None):
+    """Runs a command in the top folder; returns (status, output, seconds)."""
+    start = time.monotonic()
+    full = dict(os.environ, **(env or {}))
+    try:
+        done = subprocess.run(args, cwd=TOP, env=full, timeout=timeout, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
+        status, output = done.returncode, done.stdout
+    except subprocess.TimeoutExpired as late:
+        out = late.stdout or b""
+        status = -1
+        output = (out.decode(errors="replace") if isinstance(out, bytes) else out) + f"\nno end after {timeout} s\n"
+    return status, output, time.monotonic() - start
+
+
+def make(*words):
+    return run(["make", "--no-print-directory", "-f", "apxs.mk", f"-j{JOBS}", *words], timeout=1200)
+
+
+def step(tally, part, name, args_or_result):
+    """One command that counts as one test; returns whether it passed."""
+    status, output, seconds = args_or_result
+    tally.note(part, name, int(status == 0), int(status != 0), seconds, output)
+    return status == 0
+
+
+# --- builds ------------------------------------------------------------------------------------
+
+def part_build(tally, _name):
+    good = step(tally, "build", "gcc, no warning", make("WERROR=1", "all", "unit"))
+    good = step(tally, "build", "clang, no warning", make("CC=clang", "WERROR=1", "all", "unit")) and good
+    return good
+
+
+def part_nm(tally, _name):
+    """Logic that refers to a symbol of the server is not logic."""
+    for archive in sorted(glob.glob(os.path.join(TOP, "build", "logic_*.a"))):
+        status, output, seconds = run(["nm", "-u", archive])
+        bad = [line for line in output.splitlines() if re.search(r"\bU ap_", line)]
+        tally.note("nm", os.path.basename(archive), int(not bad and status == 0), int(bool(bad) or status != 0),
+                   seconds, "logic refers to the server:\n" + "\n".join(bad))
+
+
+# --- unit tests --------------------------------------------------------------------------------
+
+def run_unit(binary, extra_env, prefix):
+    env = {"CMOCKA_MESSAGE_OUTPUT": "TAP"}
+    env.update(extra_env)
+    status, output, seconds = run(prefix + [binary], env=env)
+    passed = len(re.findall(r"^ok \d+", output, re.M))
+    failed = len(re.findall(r"^not ok \d+", output, re.M))
+    if status != 0 and failed == 0:
+        output += f"\nexit status {status}"
+        failed = 1
+    if status == 0 and passed + failed == 0:
+        output += "\nran no test"
+        failed = 1
+    return binary, passed, failed, seconds, output
+
+
+def run_units(tally, part, sources, folder, env=None, prefix=()):
+    binaries = [os.path.join("build", folder, "unit", os.path.basename(s)[:-2]) for s in sources]
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        for binary, passed, failed, seconds, output in pool.map(
+                lambda b: run_unit(b, env or {}, list(prefix)), binaries):
+            tally.note(part, os.path.basename(binary), passed, failed, seconds, output)
+
+
+def unit_sources(name, pattern="test_*.c"):
+    found = sorted(glob.glob(os.path.join(TOP, "test", "unit", pattern)))
+    return [s for s in found if not name or name in os.path.basename(s)]
+
+
+def part_unit(tally, name):
+    sources = unit_sources(name)
+    if sources:
+        run_units(tally, "unit", sources, "")
+
+
+SAN_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+
+
+def part_asan(tally, name):
+    sources = unit_sources(name)
+    if not sources:
+        return
+    targets = [f"build/asan/unit/{os.path.basename(s)[:-2]}" for s in sources]
+    if step(tally, "asan", "build", make("CC=gcc", "SAN=address,undefined", *targets)):
+        run_units(tally, "asan", sources, "asan", SAN_ENV)
+
+
+def part_tsan(tally, name):
+    sources = unit_sources(name, "test_*threads*.c")
+    if not sources:
+        return
+    targets = [f"build/tsan/unit/{os.path.basename(s)[:-2]}" for s in sources]
+    if step(tally, "tsan", "build", make("CC=clang", "SAN=thread", *targets)):
+        # the thread sanitizer wants its addresses where it expects them
+        prefix = ["setarch", "-R"] if run(["setarch", "-R", "true"])[0] == 0 else []
+        options = "halt_on_error=0:second_deadlock_stack=1"
+        supp = os.path.join(TOP, "test", "unit", "tsan.supp")
+        if os.path.exists(supp):
+            options += f":suppressions={supp}"
+        run_units(tally, "tsan", sources, "tsan", {"TSAN_OPTIONS": options}, prefix)
+
+
+def part_seeds(tally, name):
+    sources = sorted(glob.glob(os.path.join(TOP, "test", "fuzz", "fuzz_*.c")))
+    names = [os.path.basename(s)[5:-2] for s in sources]
+    names = [n for n in names if not name or name in n or name in "fuzz_" + n]
+    if not names:
+        return
+    targets = [f"build/asan/replay/fuzz_{n}" for n in names]
+    if not step(tally, "seeds", "build", make("CC=gcc", "SAN=address,undefined", *targets)):
+        return
+    for n in names:
+        folder = f"test/fuzz/seeds/{n}"
+        seeds = sum(len(files) for _, _, files in os.walk(os.path.join(TOP, folder)))
+        status, output, seconds = run([f"build/asan/replay/fuzz_{n}", folder], env=SAN_ENV)
+        if seeds == 0:
+            status, output = 1, f"no seeds in {folder}"
+        tally.note("seeds", n, seeds if status == 0 else 0, int(status != 0), seconds, output)
+
+
+# --- guards, httpd, browser --------------------------------------------------------------------
+
+def part_guard(tally, name):
+    for script in sorted(glob.glob(os.path.join(TOP, "test", "guard", "guard_*.py"))):
+        label = os.path.basename(script)[6:-3]
+        if not name or name in "guard_" + label:
+            step(tally, "guard", label, run([sys.executable, script]))
+
+
+def read_junit(path):
+    suites = xml.etree.ElementTree.parse(path).getroot().iter("testsuite")
+    total = bad = skipped = 0
+    for suite in suites:
+        total += int(suite.get("tests", 0))
+        bad += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped += int(suite.get("skipped", 0))
+    return max(0, total - bad - skipped), bad
+
+
+def run_pytest(tally, part, folder, name):
+    junit = os.path.join(TOP, "build", f"{part}.xml")
+    os.makedirs(os.path.dirname(junit), exist_ok=True)
+    if os.path.exists(junit):
+        os.unlink(junit)
+    args = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider",
+            f"--junitxml={junit}", "--durations=8", folder]
+    if name:
+        args += ["-k", name]
+    start = time.monotonic()
+    child = subprocess.Popen(args, cwd=TOP, stdin=subprocess.DEVNULL)
+    try:
+        status = child.wait(3600)
+    except BaseException:
+        child.terminate()
+        child.wait(30)
+        raise
+    passed, failed = read_junit(junit) if os.path.exists(junit) else (0, 1)
+    if status not in (0, 5) and failed == 0:
+        failed = 1
+    tally.note(part, "suite", passed, failed, time.monotonic() - start)
+
+
+def part_httpd(tally, name):
+    if name and os.path.exists(os.path.join(TOP, "test", "unit", f"test_{name}.c")):
+        return
+    run_pytest(tally, "httpd", "test/httpd", name)
+
+
+def part_browser(tally, name):
+    if glob.glob(os.path.join(TOP, "test", "browser", "test_*.py")):
+        run_pytest(tally, "browser", "test/browser", name)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", nargs="?", default="")
+    parser.add_argument("--only", choices=PARTS, action="append")
+    args = parser.parse_args()
+    tally = Tally()
+    start = time.monotonic()
+    for part in PARTS:
+        if args.only and part not in args.only:
+            continue
+        if args.name and part == "nm":
+            continue
+        go_on = globals()["part_" + part](tally, args.name)
+        if go_on is False:
+            break
+    if tally.failures:
+        print("failed:\n  " + "\n  ".join(tally.failures))
+    print(f"took {time.monotonic() - start:.0f} s")
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return 1 if tally.failed or tally.passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -97,7 +97,6 @@ TEST_LIBS = -Wl,--start-group $(ARCHIVES) -Wl,--end-group \
 
 .PHONY: all modules archives unit replay fuzzers list
 .DELETE_ON_ERROR:
-.SECONDARY:
 all: modules archives
 modules: $(MODULE_FILES)
 archives: $(ARCHIVES)
@@ -141,9 +140,9 @@ $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
 
 # --- unit tests, fuzz targets -------------------------------------------------------------
 UNIT_HELP_OBJ = $(UNIT_HELP:test/unit/%.c=$(O)/obj/unit/%.o)
-$(O)/obj/unit/%.o: test/unit/%.c apxs.mk
+$(UNIT_BINS:$(O)/unit/%=$(O)/obj/unit/%.o) $(UNIT_HELP_OBJ): $(O)/obj/unit/%.o: test/unit/%.c apxs.mk
 	$(call compile,$(TEST_CPPFLAGS))
-$(O)/obj/fuzz/%.o: test/fuzz/%.c apxs.mk
+$(FUZZ_SOURCES:test/fuzz/%.c=$(O)/obj/fuzz/%.o) $(O)/obj/fuzz/replay_main.o: $(O)/obj/fuzz/%.o: test/fuzz/%.c apxs.mk
 	$(call compile,$(TEST_CPPFLAGS))
 $(O)/unit/%: $(O)/obj/unit/%.o $(UNIT_HELP_OBJ) $(ARCHIVES)
 	@mkdir -p $(dir $@)

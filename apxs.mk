@@ -9,6 +9,7 @@
 # A module without sources is not built.
 
 # --- core: arena, registry, counters; build/modules/mod_gate.so ---------------------------
+LOGIC_core += parse.c parse_words.c parse_url.c
 LIBS_core = libcrypto
 
 # --- upstream: groups, members, balancing, retries, gate:// -------------------------------

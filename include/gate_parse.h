@@ -33,7 +33,7 @@ const char *gate_parse_rate(apr_pool_t *p, const char *text, uint64_t *out_event
 /** on|off, any case. */
 const char *gate_parse_flag(apr_pool_t *p, const char *text, int *out);
 
-/* One word out of a table; the table gives the error text its list of accepted words. Ends with a NULL name. */
+/* One word out of a table, in any case; the table gives the error text its list of accepted words. Ends with a NULL name. */
 typedef struct {
     const char *name;
     int value;
@@ -58,27 +58,33 @@ static inline int gate_status_in(const gate_status_set_t *set, int status)
  */
 const char *gate_parse_name(apr_pool_t *p, const char *text);
 
+#define GATE_URL_MAX_CHARS 319
+
 /** URL of a member, taken apart; strings live in pool p. */
 typedef struct {
     const char *scheme;  /* lower case */
     const char *host;    /* lower case, IPv6 without brackets; of a unix member: the name after "scheme://" */
-    uint16_t port;       /* never 0 for tcp: the scheme's default is filled in (ajp 8009, fcgi, scgi, uwsgi must name one) */
+    uint16_t port;       /* never 0 for tcp: the scheme's default is filled in (ajp 8009, fcgi, scgi, uwsgi must name one);
+                          * 0 for a unix member whose scheme has none and that names none */
     int port_given;
     const char *path;    /* without a trailing '/': "" or "/base" */
     const char *unix_path; /* NULL unless "unix:/path|scheme://name" */
-    const char *authority; /* "host:port", "[::1]:80", or "unix:/path": what identifies the server; lower case */
+    const char *authority; /* "host:port", "[::1]:80", or "unix:/path": what identifies the server; lower case but for the path */
 } gate_url_t;
 
 /** http https fcgi ajp uwsgi scgi h2 h2c ws wss, plain or after "unix:/path|". No user info, query or fragment. */
 const char *gate_parse_member_url(apr_pool_t *p, const char *text, gate_url_t *out);
 
 /*
- * Key=value lists: the table says what may come; setters get text and do the value's own parsing.
+ * Key=value lists: the table says what may come; setters get text and do the value's own parsing. Keys match in any case. A
+ * table ends with a NULL key and has at most GATE_PAIR_RULES_MAX rows.
  */
+#define GATE_PAIR_RULES_MAX 64
+
 typedef struct gate_pair_rule {
     const char *key;
     int bare;         /* 1: a word without '=' ("backup"); 0: "key=value"; 2: either */
-    /** @return NULL or a sentence part as above; value is NULL for a bare word */
+    /** @return NULL or a sentence part as above; value is NULL for a bare word, and never empty */
     const char *(*set)(apr_pool_t *p, void *target, const char *value);
 } gate_pair_rule_t;
 
@@ -90,7 +96,7 @@ typedef struct gate_pair_rule {
 const char *gate_parse_pair(apr_pool_t *p, const char *arg, const gate_pair_rule_t *rules, uint64_t *seen, void *target);
 
 /**
- * The nearest of some words to what was written (Damerau-Levenshtein, at most a third of its length away).
+ * The nearest of some words to what was written (Damerau-Levenshtein in any case, at most a third of the longer one's length away).
  * @return one of words, or NULL when none is near
  */
 const char *gate_nearest(const char *text, const char *const *words, int count);

@@ -144,7 +144,7 @@ const gate_registry_limits_t *gate_registry_limits(const gate_registry_t *reg);
 apr_status_t gate_group_declare(gate_registry_t *reg, const char *name, uint32_t *group);
 
 /** After all are declared: groups not among the n named are retired with their members. */
-apr_status_t gate_groups_keep(gate_registry_t *reg, const uint32_t *groups, uint32_t n);
+apr_status_t gate_groups_keep(gate_registry_t *reg, const uint32_t *groups, uint32_t n, int64_t now_usec);
 
 /** @return index, or GATE_NO_GROUP */
 uint32_t gate_group_find(const gate_registry_t *reg, const char *name);
@@ -170,12 +170,13 @@ uint64_t gate_group_turn(gate_registry_t *reg, uint32_t group);
  *         APR_ETIMEDOUT
  */
 apr_status_t gate_members_apply(gate_registry_t *reg, uint32_t group, gate_origin_e origin, const gate_member_spec_t *specs,
-                                uint32_t n, const char *who);
+                                uint32_t n, const char *who, int64_t now_usec);
 
 apr_status_t gate_member_add(gate_registry_t *reg, uint32_t group, gate_origin_e origin, const gate_member_spec_t *spec,
-                             const char *who, uint32_t *slot);
+                             const char *who, int64_t now_usec, uint32_t *slot);
 /** Takes it out of the set; what is in flight on it goes on. APR_ENOENT when (slot, incarnation) is no longer a member. */
-apr_status_t gate_member_remove(gate_registry_t *reg, uint32_t slot, uint32_t incarnation, const char *who, const char *why);
+apr_status_t gate_member_remove(gate_registry_t *reg, uint32_t slot, uint32_t incarnation, const char *who, const char *why,
+                                int64_t now_usec);
 /** Run-time weight, 1..1000. */
 apr_status_t gate_member_weight(gate_registry_t *reg, uint32_t slot, uint32_t incarnation, uint32_t weight, const char *who);
 

@@ -3,10 +3,11 @@
  * Depends: gate_lock.h.   Memory: the table lives in the zone "seats".
  *
  * SEAT:   0 .. count-1, one per child process, old and new generations side by side.
- * ATOMIC  state, pid, stamp, incarnation.
- * CRASH   a child that dies leaves its seat TAKEN; the parent's child_status hook, or any child that notices, marks it DEAD.
- *         From that moment readers ignore the seat's numbers. A living child then sweeps it (GATE_SEAT_SWEEPING names the sweeper, so
- *         that a sweeper's own death is noticed), calling every registered sweeper, and sets it FREE. Sweepers may run
+ * ATOMIC  owner (pid and start stamp; 0: free), fate (living, dead, being swept by whom), incarnation.
+ * CRASH   a child that ends, in whatever way, leaves its seat TAKEN (giving it back in an orderly way would race with threads that
+ *         still run); the parent's child_status hook, or any child that notices, marks it DEAD.
+ *         From that moment readers ignore the seat's numbers. A living child then sweeps it (fate names the sweeper, so that a
+ *         sweeper's own death is noticed), calling every registered sweeper, and sets it free. Sweepers may run
  *         twice over the same seat: they must not mind.
  * RELOAD  kept; old children keep their seats until they end.
  */
@@ -15,8 +16,6 @@
 
 #include <stdint.h>
 #include <stddef.h>
-
-typedef enum { GATE_SEAT_FREE = 0, GATE_SEAT_TAKEN, GATE_SEAT_DEAD, GATE_SEAT_SWEEPING } gate_seat_state_e;
 
 typedef struct gate_seats gate_seats_t; /* shared; made by gate_seats_init() at the start of a zone */
 
@@ -40,9 +39,6 @@ uint32_t gate_seats_high(const gate_seats_t *seats);
  */
 int gate_seat_claim(gate_seats_t *seats);
 
-/** Gives the seat back in good order: runs the sweepers over it, then frees it. */
-void gate_seat_leave(gate_seats_t *seats, int seat);
-
 /** Marks the seat of pid DEAD; cheap and safe for the parent (bounded walk, nothing followed). @return the seat or GATE_SEAT_NONE */
 int gate_seat_mark_dead(gate_seats_t *seats, uint32_t count, uint32_t pid);
 
@@ -52,8 +48,8 @@ int gate_seats_find_dead(gate_seats_t *seats);
 /** One atomic load: is there anything to sweep? Ask this on the request path, and call gate_seats_sweep() if so. */
 int gate_seats_need_sweep(const gate_seats_t *seats);
 
-/** Sweeps all DEAD seats that no other living child is sweeping. @param self the caller's seat. @return how many it swept */
-int gate_seats_sweep(gate_seats_t *seats, int self);
+/** Sweeps all DEAD seats that no other living process is sweeping. @return how many it swept */
+int gate_seats_sweep(gate_seats_t *seats);
 
 /** @return non-zero while the seat's numbers count (TAKEN) */
 int gate_seat_live(const gate_seats_t *seats, uint32_t seat);

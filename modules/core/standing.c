@@ -1,0 +1,145 @@
+/* standing.c - verdicts and weights of members: atomic steps that every process sees at once. See gate_registry.h. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "registry_layout.h"
+
+#define WHY_WAIT_USEC 2000
+
+uint32_t gate_verdict(const gate_registry_t *reg, uint32_t slot)
+{
+    return atomic_load_explicit(&reg->hot[slot].verdict, memory_order_acquire);
+}
+
+uint32_t gate_weight(const gate_registry_t *reg, uint32_t slot)
+{
+    return atomic_load_explicit(&reg->hot[slot].weight, memory_order_relaxed);
+}
+
+int64_t gate_up_since(const gate_registry_t *reg, uint32_t slot)
+{
+    return atomic_load_explicit(&reg->hot[slot].up_since_usec, memory_order_relaxed);
+}
+
+const char *gate_verdict_word(uint32_t verdict)
+{
+    static const struct {
+        uint32_t bit;
+        const char *word;
+    } words[] = {
+        { GATE_VERDICT_DISABLED, "disabled" }, { GATE_VERDICT_DRAIN, "drain" },     { GATE_VERDICT_GONE, "gone" },
+        { GATE_VERDICT_DOWN, "down" },         { GATE_VERDICT_EJECTED, "ejected" }, { GATE_VERDICT_UNKNOWN, "unknown" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (verdict & words[i].bit) {
+            return words[i].word;
+        }
+    }
+    return "up";
+}
+
+/* Verdicts change rarely, but by any process: a short lock keeps two writers apart; who cannot get it leaves the text as it is. */
+void registry_set_why(member_slot_t *member, const char *why)
+{
+    uint32_t turn;
+
+    if (gate_lock_take(&member->why_lock, WHY_WAIT_USEC) == GATE_LOCK_TIMEOUT) {
+        return;
+    }
+    turn = atomic_load(&member->why_turn) | 1; /* odd already if a writer died here */
+    atomic_store(&member->why_turn, turn);
+    atomic_thread_fence(memory_order_release);
+    memset(member->why, 0, sizeof member->why);
+    strncpy(member->why, why ? why : "", sizeof member->why - 1);
+    atomic_store(&member->why_turn, turn + 1);
+    gate_lock_release(&member->why_lock);
+}
+
+void registry_event(gate_registry_t *reg, uint32_t slot, const char *area, const char *from, const char *to, const char *why,
+                    const char *who)
+{
+    const member_slot_t *m = &reg->member[slot];
+    gate_event_t e = { .wall_usec = registry_wall_usec() };
+    uint32_t group = atomic_load(&((member_slot_t *)m)->group);
+
+    if (!reg->events) {
+        return;
+    }
+    snprintf(e.area, sizeof e.area, "%s", area);
+    if (group < reg->limits.groups) {
+        snprintf(e.group, sizeof e.group, "%.*s", GATE_NAME_LEN - 1, reg->group[group].name);
+    }
+    snprintf(e.member, sizeof e.member, "%.*s", GATE_NAME_LEN - 1, m->id);
+    snprintf(e.from, sizeof e.from, "%s", from);
+    snprintf(e.to, sizeof e.to, "%s", to);
+    snprintf(e.why, sizeof e.why, "%s", why ? why : "");
+    snprintf(e.who, sizeof e.who, "%s", who ? who : "");
+    gate_event_push(reg->events, &e);
+}
+
+static void standing_moved(gate_registry_t *reg, uint32_t slot)
+{
+    uint32_t group = atomic_load(&reg->member[slot].group);
+
+    if (group < reg->limits.groups) {
+        atomic_fetch_add_explicit(&reg->group[group].standing, 1, memory_order_release);
+    }
+}
+
+static int still_member(const gate_registry_t *reg, uint32_t slot, uint32_t incarnation)
+{
+    return slot < reg->limits.members && atomic_load(&reg->member[slot].state) == SLOT_LISTED
+           && atomic_load(&reg->member[slot].incarnation) == incarnation;
+}
+
+int gate_verdict_change(gate_registry_t *reg, uint32_t slot, uint32_t incarnation, uint32_t set, uint32_t clear,
+                        const char *area, const char *who, const char *why, int64_t now_usec)
+{
+    uint32_t before, after;
+    char from[24];
+
+    if (!still_member(reg, slot, incarnation)) {
+        return -1;
+    }
+    before = gate_verdict(reg, slot);
+    do {
+        after = (before & ~clear) | set;
+        if (after == before) {
+            return 0;
+        }
+        if ((before & GATE_UNUSABLE) && !(after & GATE_UNUSABLE)) {
+            /* before the verdict: whoever sees it usable sees its slow start too */
+            atomic_store(&reg->hot[slot].up_since_usec, now_usec);
+        }
+    } while (!atomic_compare_exchange_weak(&reg->hot[slot].verdict, &before, after));
+    atomic_store(&reg->member[slot].changed_wall_usec, registry_wall_usec());
+    registry_set_why(&reg->member[slot], why);
+    standing_moved(reg, slot);
+    snprintf(from, sizeof from, "%s", gate_verdict_word(before));
+    registry_event(reg, slot, area, from, gate_verdict_word(after), why, who);
+    return 1;
+}
+
+apr_status_t gate_member_weight(gate_registry_t *reg, uint32_t slot, uint32_t incarnation, uint32_t weight, const char *who)
+{
+    char from[24], to[24];
+    uint32_t before;
+
+    if (weight < 1 || weight > 1000) {
+        return APR_EINVAL;
+    }
+    if (!still_member(reg, slot, incarnation)) {
+        return APR_ENOENT;
+    }
+    before = atomic_exchange(&reg->hot[slot].weight, weight);
+    if (before != weight) {
+        standing_moved(reg, slot);
+        snprintf(from, sizeof from, "weight %u", before);
+        snprintf(to, sizeof to, "weight %u", weight);
+        registry_event(reg, slot, "upstream", from, to, "", who);
+    }
+    return APR_SUCCESS;
+}

@@ -6,7 +6,9 @@
 #include <ap_mpm.h>
 #include <apr_strings.h>
 #include <http_config.h>
+#include <http_core.h>
 #include <http_log.h>
+#include <http_main.h>
 #include <http_protocol.h>
 #include <httpd.h>
 

@@ -1,0 +1,198 @@
+"""Processes and ports of the tests: everything started here is known, and is stopped by its pid."""
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+# Outside the kernel's range for outgoing connections, so that nobody takes a port between two starts.
+PORTS = (10000, 32000)
+RESERVED = set()
+SESSIONS = {}
+
+
+def free_port(host="127.0.0.1"):
+    """A TCP port nobody listens on; never handed out twice."""
+    for _ in range(1000):
+        port = random.randrange(*PORTS)
+        if port in RESERVED:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+        RESERVED.add(port)
+        return port
+    raise RuntimeError("no free port found")
+
+
+def temp_dir():
+    """A folder that www-data may enter, with a path short enough for unix sockets."""
+    path = tempfile.mkdtemp(prefix="gatehouse-")
+    os.chmod(path, 0o755)
+    return path
+
+
+def remove_dir(path):
+    if not os.environ.get("GATE_KEEP"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def wait_until(check, timeout=10.0, what="", interval=0.01):
+    """Polls until check() is true and returns its value; AssertionError after timeout seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {what or check}")
+        time.sleep(interval)
+
+
+def stat_of(pid):
+    """The fields of /proc/PID/stat behind the name: [state, ppid, pgrp, session, ...], or None."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    return text[text.rindex(b")") + 2:].decode().split()
+
+
+def all_pids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def children_of(pid):
+    """Direct children of a process, zombies not counted."""
+    found = []
+    for other in all_pids():
+        fields = stat_of(other)
+        if fields and int(fields[1]) == pid and fields[0] != "Z":
+            found.append(other)
+    return found
+
+
+def tree_of(pid):
+    """A process and all that descend from it."""
+    parents = {}
+    for other in all_pids():
+        fields = stat_of(other)
+        if fields:
+            parents.setdefault(int(fields[1]), []).append(other)
+    found, todo = [], [pid]
+    while todo:
+        one = todo.pop()
+        found.append(one)
+        todo += parents.get(one, [])
+    return found
+
+
+def leaked_processes():
+    """Processes that belong to a session which should have ended."""
+    leaked = []
+    for pid in all_pids():
+        fields = stat_of(pid)
+        if fields and fields[0] != "Z" and int(fields[3]) in SESSIONS and SESSIONS[int(fields[3])].ended:
+            leaked.append((pid, SESSIONS[int(fields[3])].name))
+    return leaked
+
+
+def listening_ports():
+    """All TCP ports in LISTEN state on this machine."""
+    ports = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table) as file:
+                lines = file.readlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == "0A":
+                ports.add(int(fields[1].rsplit(":", 1)[1], 16))
+    return ports
+
+
+class Process:
+    """A server process in a session of its own, with its output in a file."""
+
+    def __init__(self, name, args, log, env=None, cwd="/", netns=None):
+        self.name = name
+        self.args = (["ip", "netns", "exec", netns] if netns else []) + list(args)
+        self.log = log
+        self.env = env
+        self.cwd = cwd
+        self.popen = None
+        self.ended = True
+
+    def start(self, pass_fds=()):
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", "TZ": "UTC"}
+        env.update(self.env or {})
+        with open(self.log, "ab") as log:
+            self.popen = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.cwd,
+                                          env=env, start_new_session=True, pass_fds=pass_fds)
+        SESSIONS[self.popen.pid] = self
+        self.ended = False
+        return self
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def alive(self):
+        return self.popen is not None and self.popen.poll() is None
+
+    def output(self):
+        try:
+            with open(self.log, errors="replace") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    def send(self, number):
+        if self.alive():
+            os.kill(self.pid, number)
+
+    def pause(self):
+        """SIGSTOP for it and all below it."""
+        for pid in tree_of(self.pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self):
+        for pid in tree_of(self.pid):
+            os.kill(pid, signal.SIGCONT)
+
+    def kill9(self):
+        """Dies at once, with all its children."""
+        for pid in tree_of(self.pid) if self.alive() else []:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self._reap()
+
+    def stop(self, number=signal.SIGTERM, timeout=10.0):
+        """Ends it in an orderly way, and with SIGKILL if it does not go; returns the exit status."""
+        if self.popen is None:
+            return None
+        if self.alive():
+            os.kill(self.pid, signal.SIGCONT)
+            os.kill(self.pid, number)
+            try:
+                self.popen.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill9()
+                raise AssertionError(f"{self.name} (pid {self.pid}) did not end within {timeout} s of signal {number}")
+        self._reap()
+        return self.popen.returncode
+
+    def _reap(self):
+        if self.popen is not None:
+            self.popen.wait(10)
+        self.ended = True

@@ -127,26 +127,26 @@ endef
 
 # LOGIC does not even see httpd's headers; GLUE does.
 define module_rules
-$$(call obj,$(1),$$(LOGIC_$(1))): $(O)/obj/$(1)/%.o: modules/$(1)/%.c apxs.mk
+$$(call obj,$(1),$$(LOGIC_$(1))): $(O)/obj/$(1)/%.o: modules/$(1)/%.c
 	$$(call compile,-Iinclude -Imodules/$(1) $$(APR_CPPFLAGS) $$(LIB_CPPFLAGS))
-$$(call obj,$(1),$$(GLUE_$(1))): $(O)/obj/$(1)/%.o: modules/$(1)/%.c apxs.mk
+$$(call obj,$(1),$$(GLUE_$(1))): $(O)/obj/$(1)/%.o: modules/$(1)/%.c
 	$$(call compile,-Iinclude -Imodules/$(1) $$(HTTPD_CPPFLAGS) $$(APR_CPPFLAGS) $$(LIB_CPPFLAGS))
-$$(call so,$(1)): $$(call obj,$(1),$$(GLUE_$(1)) $$(LOGIC_$(1)))
+$$(call so,$(1)): $$(call obj,$(1),$$(GLUE_$(1)) $$(LOGIC_$(1))) apxs.mk
 	@mkdir -p $$(dir $$@)
 	@echo "  LD $$@"
-	@$$(CC) -shared -pthread $$(LDSAN) $$(LDHARD) -o $$@ $$^ \
+	@$$(CC) -shared -pthread $$(LDSAN) $$(LDHARD) -o $$@ $$(filter %.o,$$^) \
 	    $$(shell $$(PKG_CONFIG) --libs $$(LIBS_$(1)) $$(filter $$(ALL_OPTLIBS),$$(OPTLIBS_$(1)))) -lm
-$(O)/logic_$(1).a: $$(call obj,$(1),$$(LOGIC_$(1)))
-	@rm -f $$@ && ar rcs $$@ $$^
+$(O)/logic_$(1).a: $$(call obj,$(1),$$(LOGIC_$(1))) apxs.mk
+	@rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
 -include $$(patsubst %.o,%.d,$$(call obj,$(1),$$(GLUE_$(1)) $$(LOGIC_$(1))))
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
 
 # --- unit tests, fuzz targets -------------------------------------------------------------
 UNIT_HELP_OBJ = $(UNIT_HELP:test/unit/%.c=$(O)/obj/unit/%.o)
-$(UNIT_BINS:$(O)/unit/%=$(O)/obj/unit/%.o) $(UNIT_HELP_OBJ): $(O)/obj/unit/%.o: test/unit/%.c apxs.mk
+$(UNIT_BINS:$(O)/unit/%=$(O)/obj/unit/%.o) $(UNIT_HELP_OBJ): $(O)/obj/unit/%.o: test/unit/%.c
 	$(call compile,$(TEST_CPPFLAGS))
-$(FUZZ_SOURCES:test/fuzz/%.c=$(O)/obj/fuzz/%.o) $(O)/obj/fuzz/replay_main.o: $(O)/obj/fuzz/%.o: test/fuzz/%.c apxs.mk
+$(FUZZ_SOURCES:test/fuzz/%.c=$(O)/obj/fuzz/%.o) $(O)/obj/fuzz/replay_main.o: $(O)/obj/fuzz/%.o: test/fuzz/%.c
 	$(call compile,$(TEST_CPPFLAGS))
 $(O)/unit/%: $(O)/obj/unit/%.o $(UNIT_HELP_OBJ) $(ARCHIVES)
 	@mkdir -p $(dir $@)

@@ -9,7 +9,7 @@
 # A module without sources is not built.
 
 # --- core: arena, registry, counters; build/modules/mod_gate.so ---------------------------
-LOGIC_core += parse.c parse_words.c parse_url.c histogram.c
+LOGIC_core += parse.c parse_words.c parse_url.c histogram.c event.c
 LOGIC_core += lock.c zone.c seat.c
 LOGIC_core += registry.c members.c standing.c numbers.c roster.c
 GLUE_core += mod_gate.c

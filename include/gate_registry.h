@@ -6,7 +6,7 @@
  * FROZEN  capacities; group names once declared.
  * LOCK    the registry lock: whoever changes membership (configuration, discovery, admin). Never on a request's path.
  * ATOMIC  verdict, weight, up_since (hot row); counters; in-flight numbers, each in the row of the seat that holds it.
- * READERS membership is kept twice; a writer edits the list that is not in use and switches over in one store, so a reader
+ * READERS membership is kept twice; a writer edits the list that is not in use and switches over in one atomic step that is the new version too, so a reader
  *         sees the set before or the set after, never half; a writer that dies leaves the list in use untouched. A slot is
  *         filled before it is listed and not used again while anything is in flight on it, nor for GATE_SLOT_REST_USEC after.
  * CRASH   in-flight numbers of a dead child's seat do not count from the moment it is marked dead and are zeroed by a sweep.
@@ -152,7 +152,7 @@ uint32_t gate_group_find(const gate_registry_t *reg, const char *name);
 /** Name of a living group ("" if it is not), borrowed from the zone. */
 const char *gate_group_name(const gate_registry_t *reg, uint32_t group);
 
-/** Grows whenever the group's membership changes. One atomic load. */
+/** Grows whenever the membership of a group changes: at least of this one. One atomic load. */
 uint32_t gate_group_version(const gate_registry_t *reg, uint32_t group);
 
 /** Grows whenever a verdict or weight of one of its members changes. One atomic load. */

@@ -172,7 +172,7 @@ static int entry_goes(const gate_registry_t *reg, listing_t at, uint32_t group, 
 static void write_list_locked(gate_registry_t *reg, const member_list_t *from, uint32_t group, gate_origin_e origin,
                               const gate_member_spec_t *specs, uint32_t n, const placed_t *placed)
 {
-    member_list_t *to = reg->list[(atomic_load(&reg->head->active) & 1) ^ 1];
+    member_list_t *to = list_spare_locked(reg);
     uint32_t i, count = 0, from_count = list_count(reg, from);
 
     for (i = 0; origin == GATE_ORIGIN_CONFIG && i < n; i++) { /* configured members come first */
@@ -252,7 +252,6 @@ static apr_status_t apply_locked(gate_registry_t *reg, uint32_t group, gate_orig
             registry_event(reg, placed[i].slot, "upstream", "", "added", "new in the set", who);
         }
     }
-    atomic_fetch_add(&reg->group[group].version, 1);
     return APR_SUCCESS;
 }
 
@@ -303,13 +302,12 @@ apr_status_t gate_member_add(gate_registry_t *reg, uint32_t group, gate_origin_e
         rv = APR_ENOSPC;
     }
     else {
-        to = reg->list[(atomic_load(&reg->head->active) & 1) ^ 1];
+        to = list_spare_locked(reg);
         member_fill_locked(reg, *slot, group, origin, spec, group_is_empty(reg, from, group) ? 0 : now_usec);
         memcpy(to->at, from->at, list_count(reg, from) * sizeof to->at[0]);
         to->at[list_count(reg, from)] = (listing_t){ .group = group, .slot = *slot };
         to->count = list_count(reg, from) + 1;
         list_switch_locked(reg);
-        atomic_fetch_add(&reg->group[group].version, 1);
         registry_event(reg, *slot, "upstream", "", "added", "", who);
     }
     registry_unlock(reg);
@@ -321,7 +319,7 @@ apr_status_t gate_member_remove(gate_registry_t *reg, uint32_t slot, uint32_t in
 {
     const member_list_t *from;
     member_list_t *to;
-    uint32_t i, group, count = 0;
+    uint32_t i, count = 0;
     apr_status_t rv = slot < reg->limits.members ? registry_lock(reg) : APR_ENOENT;
 
     if (rv != APR_SUCCESS) {
@@ -332,8 +330,7 @@ apr_status_t gate_member_remove(gate_registry_t *reg, uint32_t slot, uint32_t in
         return APR_ENOENT;
     }
     from = list_in_use(reg);
-    to = reg->list[(atomic_load(&reg->head->active) & 1) ^ 1];
-    group = atomic_load(&reg->member[slot].group);
+    to = list_spare_locked(reg);
     for (i = 0; i < list_count(reg, from); i++) {
         if (from->at[i].slot != slot) {
             to->at[count++] = from->at[i];
@@ -342,9 +339,6 @@ apr_status_t gate_member_remove(gate_registry_t *reg, uint32_t slot, uint32_t in
     to->count = count;
     list_switch_locked(reg);
     retire_locked(reg, slot, now_usec);
-    if (group < reg->limits.groups) {
-        atomic_fetch_add(&reg->group[group].version, 1);
-    }
     registry_event(reg, slot, "upstream", gate_verdict_word(gate_verdict(reg, slot)), "removed", why, who);
     registry_unlock(reg);
     return APR_SUCCESS;
@@ -355,7 +349,7 @@ apr_status_t gate_member_remove(gate_registry_t *reg, uint32_t slot, uint32_t in
 uint32_t gate_group_members(const gate_registry_t *reg, uint32_t group, uint32_t *slots, uint32_t max, uint32_t *version)
 {
     for (;;) {
-        uint32_t switches = atomic_load(&reg->head->switches), seen = gate_group_version(reg, group), i, found = 0;
+        uint32_t switches = gate_group_version(reg, group), i, found = 0;
         const member_list_t *list = list_in_use(reg);
         uint32_t count = list_count(reg, list);
 
@@ -371,7 +365,7 @@ uint32_t gate_group_members(const gate_registry_t *reg, uint32_t group, uint32_t
         }
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load(&reg->head->switches) == switches) {
-            *version = seen;
+            *version = switches;
             return found;
         }
     }

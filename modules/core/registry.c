@@ -111,10 +111,7 @@ void registry_unlock(gate_registry_t *reg)
 
 void list_switch_locked(gate_registry_t *reg)
 {
-    uint32_t active = atomic_load(&reg->head->active) & 1;
-
-    atomic_store_explicit(&reg->head->active, active ^ 1, memory_order_release);
-    atomic_fetch_add(&reg->head->switches, 1);
+    atomic_fetch_add_explicit(&reg->head->switches, 1, memory_order_acq_rel);
 }
 
 /* ---- taking a zone over ---- */
@@ -165,7 +162,7 @@ static uint32_t adopt_all(gate_registry_t *reg, const void *old_base, uint64_t o
     registry_head_t head;
     gate_registry_t old = { 0 };
     const member_list_t *list;
-    member_list_t *mine = reg->list[1];
+    member_list_t *mine = list_spare_locked(reg);
     uint32_t i, count, kept = 0, group;
 
     if (old_size_bytes < sizeof head) {
@@ -252,7 +249,6 @@ apr_status_t gate_group_declare(gate_registry_t *reg, const char *name, uint32_t
         if (atomic_load(&reg->group[g].state) == GROUP_FREE) {
             memset(reg->group[g].name, 0, GATE_NAME_LEN);
             strncpy(reg->group[g].name, name, GATE_NAME_LEN - 1);
-            atomic_fetch_add(&reg->group[g].version, 1);
             atomic_store(&reg->group[g].state, GROUP_LIVING);
             *group = g;
         }
@@ -294,7 +290,8 @@ apr_status_t gate_groups_keep(gate_registry_t *reg, const uint32_t *groups, uint
 
 uint32_t gate_group_version(const gate_registry_t *reg, uint32_t group)
 {
-    return atomic_load_explicit(&reg->group[group].version, memory_order_acquire);
+    (void)group;
+    return atomic_load_explicit(&reg->head->switches, memory_order_acquire);
 }
 
 uint32_t gate_group_standing(const gate_registry_t *reg, uint32_t group)

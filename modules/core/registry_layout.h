@@ -20,16 +20,14 @@ typedef struct {
     uint32_t magic, layout;
     uint32_t groups, members, seats, unused;
     gate_lock_t lock;
-    _Atomic uint32_t active;   /* which membership list is in use: 0 or 1 */
-    _Atomic uint32_t switches; /* how often that changed */
-    uint32_t pad[8];
+    _Atomic uint32_t switches; /* how often the membership changed; its last bit says which list is in use: one store does both */
+    uint32_t pad[9];
 } registry_head_t;
 
 typedef struct {
     _Atomic uint32_t state;
-    _Atomic uint32_t version;
     _Atomic uint32_t standing;
-    uint32_t unused;
+    uint32_t unused[2];
     char name[GATE_NAME_LEN];
     _Alignas(64) _Atomic uint64_t turn; /* a line of its own: every pick writes it */
     uint64_t pad[7];
@@ -113,7 +111,13 @@ static inline _Atomic uint32_t *row_inflight(const gate_registry_t *reg, uint32_
 /* The list in use; its count is cut to what fits. */
 static inline const member_list_t *list_in_use(const gate_registry_t *reg)
 {
-    return reg->list[atomic_load_explicit(&reg->head->active, memory_order_acquire) & 1];
+    return reg->list[atomic_load_explicit(&reg->head->switches, memory_order_acquire) & 1];
+}
+
+/* The other one, for a writer that holds the lock. */
+static inline member_list_t *list_spare_locked(const gate_registry_t *reg)
+{
+    return reg->list[(atomic_load_explicit(&reg->head->switches, memory_order_acquire) & 1) ^ 1];
 }
 
 static inline uint32_t list_count(const gate_registry_t *reg, const member_list_t *list)

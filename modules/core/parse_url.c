@@ -266,6 +266,19 @@ static const char *take_path(apr_pool_t *p, const char *at, gate_url_t *url)
 
 /* ---- unix: --------------------------------------------------------------------------------------------------------------- */
 
+/* mod_proxy reads the socket's path as part of a URL, so what means something there cannot be in it. */
+static const char *check_unix_path(apr_pool_t *p, const char *path)
+{
+    static const char others[] = "/._-+:@,=~";
+
+    for (const char *c = path; *c != '\0'; c++) {
+        if (!text_is_alnum(*c) && strchr(others, *c) == NULL) {
+            return apr_psprintf(p, "has a '%c' in the path of its socket (letters, digits and %s work)", *c, others);
+        }
+    }
+    return check_path(p, path);
+}
+
 static const char *take_unix_path(apr_pool_t *p, const char **at, gate_url_t *url)
 {
     const char *path = *at + strlen("unix:");
@@ -285,7 +298,7 @@ static const char *take_unix_path(apr_pool_t *p, const char **at, gate_url_t *ur
     }
     url->unix_path = apr_pstrmemdup(p, path, len);
     *at = bar + 1;
-    return NULL;
+    return check_unix_path(p, url->unix_path);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------------- */

@@ -184,6 +184,10 @@ static void test_bad(void **state)
         {"unix:/run/a.sock|unix:/run/b.sock|http://app", "begins with none of the schemes"},
         {"unix:/run/a.sock|ftp://app", "begins with none of the schemes"},
         {"unix:/run/a b|http://app", "has a space"},
+        {"unix:/run/a?b|http://app", "has a '?' in the path of its socket"},
+        {"unix:/run/a%41|http://app", "has a '%' in the path of its socket"},
+        {"unix:/run/../a|http://app", "'.' or '..' segment"},
+        {"unix://run/a|http://app", "'//'"},
         {"unix:/run/12345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234"
          "|http://app", "has a socket path of more than 107 characters"},
     };

@@ -91,7 +91,7 @@ static uint32_t listed_in_group(const gate_registry_t *reg, const member_list_t 
     uint32_t i;
 
     for (i = 0; i < list_count(reg, list); i++) {
-        listing_t at = list->at[i];
+        listing_t at = list_at(list, i);
 
         if (at.group == group && at.slot < reg->limits.members && strncmp(reg->member[at.slot].id, id, GATE_NAME_LEN) == 0) {
             return at.slot;
@@ -105,7 +105,7 @@ static int group_is_empty(const gate_registry_t *reg, const member_list_t *list,
     uint32_t i;
 
     for (i = 0; i < list_count(reg, list); i++) {
-        if (list->at[i].group == group) {
+        if (list_at(list, i).group == group) {
             return 0;
         }
     }
@@ -176,15 +176,17 @@ static void write_list_locked(gate_registry_t *reg, const member_list_t *from, u
     uint32_t i, count = 0, from_count = list_count(reg, from);
 
     for (i = 0; origin == GATE_ORIGIN_CONFIG && i < n; i++) { /* configured members come first */
-        to->at[count++] = (listing_t){ .group = group, .slot = placed[i].slot };
+        list_put(to, count++, group, placed[i].slot);
     }
     for (i = 0; i < from_count && count < reg->limits.members; i++) {
-        if (!entry_goes(reg, from->at[i], group, origin, specs, n)) {
-            to->at[count++] = from->at[i];
+        listing_t at = list_at(from, i);
+
+        if (!entry_goes(reg, at, group, origin, specs, n)) {
+            list_put(to, count++, at.group, at.slot);
         }
     }
     for (i = 0; origin != GATE_ORIGIN_CONFIG && i < n && count < reg->limits.members; i++) {
-        to->at[count++] = (listing_t){ .group = group, .slot = placed[i].slot };
+        list_put(to, count++, group, placed[i].slot);
     }
     to->count = count;
 }
@@ -211,7 +213,7 @@ static void retire_gone_locked(gate_registry_t *reg, const member_list_t *from, 
     uint32_t i;
 
     for (i = 0; i < list_count(reg, from); i++) {
-        listing_t at = from->at[i];
+        listing_t at = list_at(from, i);
 
         if (at.group == group && entry_goes(reg, at, group, origin, specs, n) && at.slot < reg->limits.members
             && !is_placed(placed, n, at.slot)) {
@@ -279,11 +281,27 @@ apr_status_t gate_members_apply(gate_registry_t *reg, uint32_t group, gate_origi
 
 /* ---- one member ---- */
 
+/* Copies a list without one slot. @return the count of the copy, which is not yet set in it */
+static uint32_t list_copy_locked(const gate_registry_t *reg, member_list_t *to, const member_list_t *from, uint32_t without)
+{
+    uint32_t i, count = 0;
+
+    for (i = 0; i < list_count(reg, from); i++) {
+        listing_t at = list_at(from, i);
+
+        if (at.slot != without) {
+            list_put(to, count++, at.group, at.slot);
+        }
+    }
+    return count;
+}
+
 apr_status_t gate_member_add(gate_registry_t *reg, uint32_t group, gate_origin_e origin, const gate_member_spec_t *spec,
                              const char *who, int64_t now_usec, uint32_t *slot)
 {
     const member_list_t *from;
     member_list_t *to;
+    uint32_t count;
     apr_status_t rv;
 
     if (group >= reg->limits.groups) {
@@ -304,9 +322,9 @@ apr_status_t gate_member_add(gate_registry_t *reg, uint32_t group, gate_origin_e
     else {
         to = list_spare_locked(reg);
         member_fill_locked(reg, *slot, group, origin, spec, group_is_empty(reg, from, group) ? 0 : now_usec);
-        memcpy(to->at, from->at, list_count(reg, from) * sizeof to->at[0]);
-        to->at[list_count(reg, from)] = (listing_t){ .group = group, .slot = *slot };
-        to->count = list_count(reg, from) + 1;
+        count = list_copy_locked(reg, to, from, GATE_NO_SLOT);
+        list_put(to, count, group, *slot);
+        to->count = count + 1;
         list_switch_locked(reg);
         registry_event(reg, *slot, "upstream", "", "added", "", who);
     }
@@ -319,7 +337,6 @@ apr_status_t gate_member_remove(gate_registry_t *reg, uint32_t slot, uint32_t in
 {
     const member_list_t *from;
     member_list_t *to;
-    uint32_t i, count = 0;
     apr_status_t rv = slot < reg->limits.members ? registry_lock(reg) : APR_ENOENT;
 
     if (rv != APR_SUCCESS) {
@@ -331,12 +348,7 @@ apr_status_t gate_member_remove(gate_registry_t *reg, uint32_t slot, uint32_t in
     }
     from = list_in_use(reg);
     to = list_spare_locked(reg);
-    for (i = 0; i < list_count(reg, from); i++) {
-        if (from->at[i].slot != slot) {
-            to->at[count++] = from->at[i];
-        }
-    }
-    to->count = count;
+    to->count = list_copy_locked(reg, to, from, slot);
     list_switch_locked(reg);
     retire_locked(reg, slot, now_usec);
     registry_event(reg, slot, "upstream", gate_verdict_word(gate_verdict(reg, slot)), "removed", why, who);
@@ -354,7 +366,7 @@ uint32_t gate_group_members(const gate_registry_t *reg, uint32_t group, uint32_t
         uint32_t count = list_count(reg, list);
 
         for (i = 0; i < count; i++) {
-            listing_t at = list->at[i];
+            listing_t at = list_at(list, i);
 
             if (at.group == group && at.slot < reg->limits.members) {
                 if (found < max) {
@@ -385,7 +397,7 @@ int gate_member_get(const gate_registry_t *reg, uint32_t slot, gate_member_t *ou
     out->slot = slot;
     out->incarnation = atomic_load(&m->incarnation);
     out->group = atomic_load(&m->group);
-    out->origin = (gate_origin_e)m->origin;
+    out->origin = (gate_origin_e)atomic_load(&m->origin);
     out->flags = m->flags;
     out->connections = m->connections;
     out->weight = gate_weight(reg, slot);

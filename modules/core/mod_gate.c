@@ -16,7 +16,7 @@
 #include "gate_core.h"
 #include "gate_log.h"
 #include "gate_parse.h"
-#include "gate_time.h"
+#include "selfcheck.h"
 
 #define MEMORY_DEFAULT (UINT64_C(32) << 20)
 #define MEMORY_MIN (UINT64_C(8) << 20)
@@ -355,6 +355,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(settle_arena, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_child_init(take_seat, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_child_status(child_ended, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(selfcheck_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(tend, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }
 

@@ -82,7 +82,7 @@ static void mend_locked(gate_registry_t *reg)
         if (atomic_load(&reg->member[slot].state) != SLOT_LISTED) {
             continue;
         }
-        for (i = 0; i < count && list->at[i].slot != slot; i++) {
+        for (i = 0; i < count && list_at(list, i).slot != slot; i++) {
         }
         if (i == count) {
             reg->member[slot].retired_at_usec = 0;
@@ -178,7 +178,7 @@ static uint32_t adopt_all(gate_registry_t *reg, const void *old_base, uint64_t o
     list = list_in_use(&old);
     count = list_count(&old, list);
     for (i = 0; i < count && kept < reg->limits.members; i++) {
-        listing_t at = list->at[i];
+        listing_t at = list_at(list, i);
         char name[GATE_NAME_LEN];
 
         if (at.slot >= old.limits.members || at.group >= old.limits.groups) {
@@ -189,7 +189,7 @@ static uint32_t adopt_all(gate_registry_t *reg, const void *old_base, uint64_t o
             continue;
         }
         adopt(reg, &old, at.slot, group, kept);
-        mine->at[kept] = (listing_t){ .group = group, .slot = kept };
+        list_put(mine, kept, group, kept);
         kept++;
     }
     mine->count = kept;
@@ -317,7 +317,7 @@ static int validate_list(const gate_registry_t *reg, char *why, size_t why_size)
         return 1;
     }
     for (i = 0; i < list->count; i++) {
-        listing_t at = list->at[i];
+        listing_t at = list_at(list, i);
 
         if (at.slot >= reg->limits.members || at.group >= reg->limits.groups) {
             snprintf(why, why_size, "entry %u: slot %u of group %u is out of bounds", i, at.slot, at.group);
@@ -329,7 +329,7 @@ static int validate_list(const gate_registry_t *reg, char *why, size_t why_size)
             faults++;
         }
         for (k = 0; k < i; k++) {
-            if (list->at[k].slot == at.slot) {
+            if (list_at(list, k).slot == at.slot) {
                 snprintf(why, why_size, "slot %u is listed twice", at.slot);
                 faults++;
             }

@@ -44,7 +44,7 @@ typedef struct {
     _Atomic uint32_t state;
     _Atomic uint32_t incarnation;
     _Atomic uint32_t group;
-    uint32_t origin, flags, connections, weight_configured, priority;
+    _Atomic uint32_t origin, flags, connections, weight_configured, priority;
     uint64_t id_hash;
     int64_t retired_at_usec;
     char id[GATE_NAME_LEN];
@@ -73,10 +73,24 @@ typedef struct {
     uint32_t group, slot;
 } listing_t;
 
+/* Entries are read while a later writer may already be at work on this list (readers then look again): so each is one atomic. */
 typedef struct {
-    uint32_t count, unused;
-    listing_t at[];
+    _Atomic uint32_t count;
+    uint32_t unused;
+    _Atomic uint64_t at[]; /* slot | group << 32 */
 } member_list_t;
+
+static inline listing_t list_at(const member_list_t *list, uint32_t i)
+{
+    uint64_t at = atomic_load_explicit(&((member_list_t *)list)->at[i], memory_order_relaxed);
+
+    return (listing_t){ .group = (uint32_t)(at >> 32), .slot = (uint32_t)at };
+}
+
+static inline void list_put(member_list_t *list, uint32_t i, uint32_t group, uint32_t slot)
+{
+    atomic_store_explicit(&list->at[i], (uint64_t)group << 32 | slot, memory_order_relaxed);
+}
 
 struct gate_registry {
     gate_registry_limits_t limits; /* private copy: what the zone says is never trusted for bounds */
@@ -122,7 +136,9 @@ static inline member_list_t *list_spare_locked(const gate_registry_t *reg)
 
 static inline uint32_t list_count(const gate_registry_t *reg, const member_list_t *list)
 {
-    return list->count <= reg->limits.members ? list->count : reg->limits.members;
+    uint32_t count = atomic_load_explicit(&((member_list_t *)list)->count, memory_order_relaxed);
+
+    return count <= reg->limits.members ? count : reg->limits.members;
 }
 
 /* Takes the registry's lock, mending what a dead holder left. */

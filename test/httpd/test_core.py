@@ -1,0 +1,77 @@
+"""mod_gate: the arena, its directives, seats of children that end."""
+import re
+import signal
+
+import pytest
+
+from clients import get, post
+
+CHECK = '<Location "/selfcheck">\n  SetHandler gate-selfcheck\n</Location>\n'
+
+pytestmark = pytest.mark.needs("gate")
+
+
+def selfcheck(httpd):
+    answer = get(httpd.port, "/selfcheck")
+    assert (answer.status, answer.body.split(b"\n")[0]) == (200, b"ok"), answer.body
+    return dict(line.split() for line in answer.body.decode().splitlines()[1:])
+
+
+def test_selfcheck(lab):
+    httpd = lab.httpd(conf=CHECK)
+    assert selfcheck(httpd)["generation"] == "1"
+    answer = post(httpd.port, "/selfcheck", body=b"x")
+    assert answer.status == 405
+
+
+def test_graceful_restarts_keep_the_arena(lab):
+    httpd = lab.httpd(conf=CHECK)
+    memory = selfcheck(httpd)["memory"]
+    for generation in range(2, 6):
+        httpd.graceful()
+        said = selfcheck(httpd)
+        assert (said["generation"], said["memory"]) == (str(generation), memory)
+
+
+def test_killed_children(lab):
+    httpd = lab.httpd(conf=CHECK, children=3)
+    for _ in range(20):
+        httpd.kill_child()
+        selfcheck(httpd)
+    httpd.expect("AH10392: children are killed successively", r"AH00052: child pid \d+ exit signal Killed")
+
+
+def test_memory_is_checked_and_explained(lab):
+    httpd = lab.httpd(start=False, conf="GateMemory 12x")
+    assert "GateMemory: '12x' " in httpd.check()[1]
+    for bad in ("1M", "-5M", "x", "65G", "8M M"):
+        httpd.write_conf(conf=f'GateMemory "{bad}"')
+        assert f"GateMemory: '{bad}'" in httpd.check()[1], bad
+
+
+def test_memory_too_small_names_what_would_do(lab):
+    members = "\n".join(f"  GateMember http://127.0.0.1:{9000 + i}" for i in range(4000))
+    httpd = lab.httpd(start=False, conf=f"GateMemory 8M\n<GateUpstream big>\n{members}\n</GateUpstream>\n")
+    if "Invalid command" in httpd.check()[1]:
+        pytest.skip("mod_gate_upstream is not built")
+    with pytest.raises(Exception):
+        httpd.start()
+    said = re.search(r"GATE0001: GateMemory: 8M is not enough: zone registry needs \d+K, \d+K are taken by others; "
+                     r"set GateMemory (\d+)M or more", httpd.error_log() + httpd.read_file("logs/stderr.log"))
+    assert said
+    httpd.expect("GATE0001", "AH00020: Configuration Failed")
+    httpd.write_conf(conf=f"GateMemory {said.group(1)}M\n<GateUpstream big>\n{members}\n</GateUpstream>\n")
+    httpd.start()
+
+
+@pytest.mark.parametrize("line", ["<VirtualHost *:1>\nGateMemory 32M\n</VirtualHost>",
+                                  "<VirtualHost *:1>\nGateStateFile x\n</VirtualHost>"])
+def test_server_wide_directives(lab, line):
+    assert "cannot occur within <VirtualHost> section" in lab.httpd(start=False, conf=line).check()[1]
+
+
+def test_state_file_directive(lab):
+    httpd = lab.httpd(start=False)
+    for good in ("off", "logs/gatehouse.state"):
+        httpd.write_conf(conf=f"GateStateFile {good}")
+        assert "Syntax OK" in httpd.check()[1]

@@ -70,8 +70,10 @@ def step(tally, part, name, args_or_result):
 # --- builds ------------------------------------------------------------------------------------
 
 def part_build(tally, _name):
+    """Nothing else can run without the first; the second is only looked at."""
     good = step(tally, "build", "gcc, no warning", make("WERROR=1", "all", "unit"))
-    good = step(tally, "build", "clang, no warning", make("CC=clang", "WERROR=1", "all", "unit")) and good
+    if good:
+        step(tally, "build", "clang, no warning", make("CC=clang", "WERROR=1", "all", "unit"))
     return good
 
 
@@ -163,6 +165,8 @@ def part_seeds(tally, name):
         folder = f"test/fuzz/seeds/{n}"
         seeds = sum(len(files) for _, _, files in os.walk(os.path.join(TOP, folder)))
         status, output, seconds = run([f"build/asan/replay/fuzz_{n}", folder], env=SAN_ENV)
+        if status != 0:
+            output += f"\nexit status {status}"
         if seeds == 0:
             status, output = 1, f"no seeds in {folder}"
         tally.note("seeds", n, seeds if status == 0 else 0, int(status != 0), seconds, output)

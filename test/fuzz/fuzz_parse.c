@@ -38,25 +38,33 @@ static void fuzz_numbers(const char *text)
 {
     uint64_t n = UNTOUCHED;
     int64_t usec = UNTOUCHED;
+    const char *wrong;
     uint32_t milli = UINT32_MAX;
 
-    check(gate_parse_uint(pool, text, 1, 1000, &n), n, 1, 1000);
+    wrong = gate_parse_uint(pool, text, 1, 1000, &n);
+    check(wrong, n, 1, 1000);
     n = UNTOUCHED;
     gate_parse_uint(pool, text, 0, UINT64_MAX, &n);
     n = UNTOUCHED;
-    check(gate_parse_milli(pool, text, 1000, 10000, &n), n, 1000, 10000);
+    wrong = gate_parse_milli(pool, text, 1000, 10000, &n);
+    check(wrong, n, 1000, 10000);
     n = UNTOUCHED;
     gate_parse_milli(pool, text, 0, UINT64_MAX, &n);
-    check(gate_parse_duration(pool, text, 1000, 86400000000, &usec), (uint64_t)usec, 1000, 86400000000);
+    wrong = gate_parse_duration(pool, text, 1000, 86400000000, &usec);
+    check(wrong, (uint64_t)usec, 1000, 86400000000);
     usec = UNTOUCHED;
-    require(gate_parse_duration(pool, text, 0, INT64_MAX, &usec) != NULL || usec >= 0);
+    wrong = gate_parse_duration(pool, text, 0, INT64_MAX, &usec);
+    require(wrong != NULL || usec >= 0);
     n = UNTOUCHED;
-    check(gate_parse_size(pool, text, 1024, 1u << 30, &n), n, 1024, 1u << 30);
+    wrong = gate_parse_size(pool, text, 1024, 1u << 30, &n);
+    check(wrong, n, 1024, 1u << 30);
     n = UNTOUCHED;
     gate_parse_size(pool, text, 0, UINT64_MAX, &n);
-    require(gate_parse_percent(pool, text, &milli) != NULL ? milli == UINT32_MAX : milli <= 1000);
+    wrong = gate_parse_percent(pool, text, &milli);
+    require(wrong != NULL ? milli == UINT32_MAX : milli <= 1000);
     n = UNTOUCHED;
-    check(gate_parse_rate(pool, text, &n, &usec), n, 1, 1000000000);
+    wrong = gate_parse_rate(pool, text, &n, &usec);
+    check(wrong, n, 1, 1000000000);
 }
 
 static void fuzz_sets_and_words(const char *text)

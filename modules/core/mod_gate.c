@@ -127,7 +127,7 @@ static const command_rec directives[] = {
                   "shared memory for groups, members, counters, limits and bans, without the cache (default 32M)"),
     AP_INIT_TAKE1("GateStateFile", set_state_file, NULL, RSRC_CONF,
                   "file in which changes made at run time outlive a restart, or off (default off)"),
-    { NULL }
+    { .name = NULL }
 };
 
 /* ---- the arena ---- */

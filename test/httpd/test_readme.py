@@ -1,7 +1,6 @@
-"""The first configuration of README, as it stands there, in front of real servers; the examples of every manual load."""
+"""The first configuration of README, as it stands there, in front of real servers."""
 import os
 import re
-import glob
 
 import pytest
 
@@ -11,24 +10,15 @@ from clients import Crowd, get
 TOP = gatehttpd.TOP
 
 
-def blocks(path):
-    """The configurations in a manual: (number, text of each ```apache block)."""
-    with open(os.path.join(TOP, path)) as file:
-        return list(enumerate(re.findall(r"^```apache\n(.*?)^```", file.read(), re.M | re.S), 1))
-
-
-def manuals():
-    found = []
-    for path in sorted(glob.glob(os.path.join(TOP, "modules", "*", "README"))):
-        name = os.path.relpath(path, TOP)
-        module = os.path.basename(os.path.dirname(path))
-        found += [pytest.param(module, text, id=f"{module}-{n}") for n, text in blocks(name)]
-    return found
+def first_configuration():
+    with open(os.path.join(TOP, "README")) as file:
+        text, = re.findall(r"^```apache\n(.*?)^```", file.read(), re.M | re.S)
+    return text
 
 
 @pytest.mark.needs("gate", "gate_upstream")
 def test_first_configuration(lab):
-    (_, text), = blocks("README")
+    text = first_configuration()
     assert len([line for line in text.splitlines() if line.strip()]) <= 10
     members = lab.upstreams(3)
     for port, member in zip((8081, 8082, 8083), members):
@@ -43,13 +33,3 @@ def test_first_configuration(lab):
     assert not crowd.failures
     assert set(crowd.members) == {"m1", "m2", "m3"}
     assert get(httpd, "/x?y").json()["target"] == "/x?y"
-
-
-@pytest.mark.parametrize("module,text", manuals())
-def test_example_of_a_manual_loads(lab, module, text):
-    """Each ```apache block of modules/NAME/README is a configuration that httpd -t accepts by itself."""
-    name = "gate" if module == "core" else f"gate_{module}"
-    if not gatehttpd.built(name):
-        pytest.skip(f"{name} is not built")
-    good, said = lab.httpd(text, start=False).check()
-    assert good, f"{text}\n{said}"

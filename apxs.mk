@@ -16,6 +16,8 @@ GLUE_core += mod_gate.c selfcheck.c
 LIBS_core = libcrypto
 
 # --- upstream: groups, members, balancing, retries, gate:// -------------------------------
+LOGIC_upstream += balance.c balance_round_robin.c balance_least_connections.c balance_two_choices.c
+LOGIC_upstream += balance_least_time.c balance_first.c balance_hash.c
 LIBS_upstream = libcrypto
 
 # --- health: probes and outlier ejection --------------------------------------------------

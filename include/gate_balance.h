@@ -25,7 +25,7 @@ typedef struct {
 typedef struct {
     const gate_candidate_t *candidates; /* count of them, count >= 1 */
     uint32_t count;
-    uint64_t turn;           /* the group's shared turn, taken for this pick */
+    uint64_t turn;           /* the group's shared turn, taken for the exchange's first pick; then gate_balance_turn_again() */
     uint64_t key_hash;       /* hash strategy: of the key */
     uint64_t random;         /* 64 random bits of the caller's */
     uint32_t load_factor_milli; /* hash: 1250 = 1.25; 0 = no bound */
@@ -55,6 +55,14 @@ const gate_strategy_t *gate_strategy_find(const char *name);
 
 /** 64-bit hash of a key or id: fixed for ever (clients' places hang on it), not seeded. */
 uint64_t gate_balance_hash(const void *data, size_t len);
+
+/**
+ * Turn for a further pick of the same exchange. Taking another shared turn instead would take it from the rotation: with a dead
+ * member in the group, the one after it would be passed over in every round.
+ * @param turn   of the exchange's first pick
+ * @param tries  how many picks it has had, >= 1
+ */
+uint64_t gate_balance_turn_again(uint64_t turn, uint32_t tries);
 
 /**
  * Slow start: which share of its weight a member gets.

@@ -97,13 +97,15 @@ UNIT_HELP := $(filter-out $(UNIT_SOURCES),$(wildcard test/unit/*.c))
 UNIT_BINS = $(UNIT_SOURCES:test/unit/%.c=$(O)/unit/%)
 FUZZ_SOURCES := $(wildcard test/fuzz/fuzz_*.c)
 FUZZ_BINS = $(FUZZ_SOURCES:test/fuzz/%.c=$(O)/fuzzers/%)
+BENCH_SOURCES := $(wildcard test/bench/*_bench.c)
+BENCH_BINS = $(BENCH_SOURCES:test/bench/%.c=$(O)/bench/%)
 REPLAY_BINS = $(FUZZ_SOURCES:test/fuzz/%.c=$(O)/replay/%)
 TEST_CPPFLAGS = -Iinclude $(patsubst %,-Imodules/%,$(MODULES)) -Itest/unit $(APR_CPPFLAGS) $(LIB_CPPFLAGS) \
     $(shell $(PKG_CONFIG) --cflags cmocka)
 TEST_LIBS = -Wl,--start-group $(ARCHIVES) -Wl,--end-group \
     $(shell $(PKG_CONFIG) --libs $(ALL_LIBS) $(ALL_OPTLIBS) 2>/dev/null) $(APR_LIBS) -lm -lpthread
 
-.PHONY: all modules archives unit replay fuzzers list
+.PHONY: all modules archives unit replay fuzzers bench_programs list
 .DELETE_ON_ERROR:
 all: modules archives
 modules: $(MODULE_FILES)
@@ -111,6 +113,7 @@ archives: $(ARCHIVES)
 unit: $(UNIT_BINS)
 replay: $(REPLAY_BINS)
 fuzzers: $(FUZZ_BINS)
+bench_programs: $(BENCH_BINS)
 # what a script wants to know: one word per line
 list:
 	@$(if $(MODULE_NAMES),printf 'module %s\n' $(MODULE_NAMES),true)
@@ -161,4 +164,9 @@ $(O)/replay/%: $(O)/obj/fuzz/%.o $(O)/obj/fuzz/replay_main.o $(ARCHIVES)
 $(O)/fuzzers/%: $(O)/obj/fuzz/%.o $(ARCHIVES)
 	@mkdir -p $(dir $@)
 	@$(CC) -pthread -fsanitize=fuzzer,address -o $@ $< $(TEST_LIBS)
--include $(wildcard $(O)/obj/unit/*.d $(O)/obj/fuzz/*.d)
+$(BENCH_SOURCES:test/bench/%.c=$(O)/obj/bench/%.o): $(O)/obj/bench/%.o: test/bench/%.c
+	$(call compile,$(TEST_CPPFLAGS))
+$(O)/bench/%: $(O)/obj/bench/%.o $(ARCHIVES)
+	@mkdir -p $(dir $@)
+	@$(CC) -pthread $(LDSAN) -o $@ $< $(TEST_LIBS)
+-include $(wildcard $(O)/obj/unit/*.d $(O)/obj/fuzz/*.d $(O)/obj/bench/*.d)

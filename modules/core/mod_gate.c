@@ -16,6 +16,7 @@
 #include "gate_core.h"
 #include "gate_log.h"
 #include "gate_parse.h"
+#include "gate_section.h"
 #include "selfcheck.h"
 
 #define MEMORY_DEFAULT (UINT64_C(32) << 20)
@@ -263,6 +264,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     state_path = NULL;
     gate_report_listeners_clear();
     gate_seat_sweepers_clear();
+    gate_sections_clear();
     return OK;
 }
 

@@ -89,7 +89,7 @@ do_build() {
 }
 
 do_install() {
-    local apxs=${APXS:-apxs} libexec sysconf so name mod
+    local apxs=${APXS:-apxs} libexec sysconf so name mod line
     libexec=${DESTDIR:-}$($apxs -q LIBEXECDIR)
     sysconf=${DESTDIR:-}$($apxs -q SYSCONFDIR)
     mkdir -p "$libexec" "$sysconf"
@@ -99,19 +99,22 @@ do_install() {
         name=$(basename "$so" .so)
         name=${name#mod_}
         mod=${name}_module
-        if [ -d "$sysconf/mods-available" ]; then
-            {
-                case $name in
-                gate) ;;
-                gate_upstream) echo "# Depends: gate proxy" ;;
-                *) echo "# Depends: gate" ;;
-                esac
-                echo "LoadModule $mod $($apxs -q LIBEXECDIR)/mod_$name.so"
-            } >"$sysconf/mods-available/$name.load"
-            echo "a2enmod $name"
-        else
-            echo "LoadModule $mod $($apxs -q LIBEXECDIR)/mod_$name.so"
+        line="LoadModule $mod $($apxs -q LIBEXECDIR)/mod_$name.so"
+        if [ ! -d "$sysconf/mods-available" ]; then
+            echo "$line"
+            continue
         fi
+        # Debian reads all .load files in alphabetical order, then all .conf files: "proxy" comes after
+        # "gate_upstream", which needs its symbols and so is loaded from the .conf file
+        case $name in
+        gate) echo "$line" >"$sysconf/mods-available/$name.load" ;;
+        gate_upstream)
+            echo "# Depends: gate proxy" >"$sysconf/mods-available/$name.load"
+            echo "$line" >"$sysconf/mods-available/$name.conf"
+            ;;
+        *) printf '# Depends: gate\n%s\n' "$line" >"$sysconf/mods-available/$name.load" ;;
+        esac
+        echo "a2enmod $name"
     done
     mkdir -p "$sysconf/gatehouse"
     local conf

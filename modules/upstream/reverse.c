@@ -242,15 +242,45 @@ static const char *public_path(apr_pool_t *p, const reverse_map_t *map, const ga
     return apr_pstrcat(p, escaped_prefix(p, outside), rest, NULL);
 }
 
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/*
+ * The last character of text[0..*len), decoded if it is escaped, and takes it off. An escaped '/' is no separator: it is told apart
+ * from a plain one by its sign.
+ */
+static int take_last(const char *text, size_t *len)
+{
+    const char *at = text + *len - 1;
+    int value = (unsigned char)*at;
+
+    if (*len >= 3 && at[-2] == '%' && hex_value(at[-1]) >= 0 && hex_value(at[0]) >= 0) {
+        value = hex_value(at[-1]) * 16 + hex_value(at[0]);
+        *len -= 3;
+        return value == '/' ? -value : value;
+    }
+    *len -= 1;
+    return value;
+}
+
 void reverse_prefixes(apr_pool_t *p, const char *public_path, const char *gate_path, const char **public_prefix,
                       const char **gate_prefix)
 {
     size_t a = strlen(public_path), b = strlen(gate_path), cut_a = a, cut_b = b;
 
-    while (a > 0 && b > 0 && public_path[a - 1] == gate_path[b - 1]) {
-        a--;
-        b--;
-        if (public_path[a] == '/') {
+    while (a > 0 && b > 0) {
+        int last = take_last(public_path, &a);
+
+        if (last != take_last(gate_path, &b)) {
+            break;
+        }
+        if (last == '/') {
             cut_a = a;
             cut_b = b;
         }
@@ -344,9 +374,9 @@ static int domain_is_members(const reverse_map_t *map, span_t domain)
 
 static const char *route_path(apr_pool_t *p, const reverse_map_t *map)
 {
-    size_t len = strlen(map->public_prefix);
+    span_t outside = without_final(span(map->public_prefix, strlen(map->public_prefix)), '/');
 
-    return len > 0 ? escaped_prefix(p, span(map->public_prefix, len)) : "/";
+    return outside.len > 0 ? escaped_prefix(p, outside) : "/";
 }
 
 /* @return the path for the client, or NULL when it can stay as it is */

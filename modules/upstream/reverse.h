@@ -37,7 +37,8 @@ typedef struct {
 
 /**
  * The prefixes of a route, from one request of it: what is left of both paths when their longest common tail of whole segments
- * is taken off. For routes whose pattern is not known (RewriteRule, SetHandler, ProxyPassMatch).
+ * is taken off; escaped or not makes no difference there. For routes whose pattern is not known (RewriteRule, SetHandler,
+ * ProxyPassMatch).
  * @param public_path  as the client asked, without query
  * @param gate_path    of the gate:// URL, without query
  */

@@ -12,7 +12,7 @@
 LOGIC_core += parse.c parse_words.c parse_url.c histogram.c event.c
 LOGIC_core += lock.c lease.c zone.c seat.c
 LOGIC_core += registry.c members.c standing.c numbers.c roster.c
-LOGIC_core += section.c
+LOGIC_core += section.c group_conf.c
 GLUE_core += mod_gate.c selfcheck.c
 LIBS_core = libcrypto
 

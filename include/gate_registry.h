@@ -31,7 +31,7 @@
 #define GATE_NAME_LEN 64   /* group and member names with their NUL */
 #define GATE_URL_LEN 320
 #define GATE_WHY_LEN 160
-#define GATE_REGISTRY_LAYOUT 1u
+#define GATE_REGISTRY_LAYOUT 2u
 #define GATE_NO_GROUP UINT32_MAX
 #define GATE_NO_SLOT UINT32_MAX
 #define GATE_STRIPES 4     /* copies of each member's counters; a child writes the one of its seat modulo this */
@@ -101,6 +101,7 @@ typedef struct {
     gate_outcome_e outcome;
     int status;              /* of the member's answer; 0 if none */
     int is_retry;            /* not the exchange's first try */
+    int is_trial;            /* the try that gate_trial_claim() was about */
     int64_t connect_usec;    /* -1: an idle connection was used, or not known */
     int64_t first_byte_usec; /* from the try's beginning; -1 if none came */
     int64_t total_usec;
@@ -207,6 +208,24 @@ const char *gate_verdict_word(uint32_t verdict);
  */
 int gate_verdict_change(gate_registry_t *reg, uint32_t slot, uint32_t incarnation, uint32_t set, uint32_t clear,
                         const char *area, const char *who, const char *why, int64_t now_usec);
+
+/*
+ * Half-open: an EJECTED member whose ejection is due is tried by one request at a time, of all processes. No timer is needed:
+ * whoever chooses a member looks at gate_trial_claim() for those that nothing but EJECTED keeps out, and tries the one it got;
+ * the report of that try says is_trial, and whoever ejects decides by it. A claim ends with its lease, or with its process.
+ */
+
+/** Not before from_usec (monotonic; 0: at once) may the member be tried. To be called before EJECTED is set, and after each trial. */
+void gate_trial_set(gate_registry_t *reg, uint32_t slot, int64_t from_usec);
+
+/**
+ * @param seat  of the caller; GATE_SEAT_NONE is good too, its claim ends with the lease only
+ * @return 1 when this caller, and nobody else until now_usec + lease_usec, is to try the member; else 0
+ */
+int gate_trial_claim(gate_registry_t *reg, uint32_t slot, int seat, int64_t now_usec, int64_t lease_usec);
+
+/** From when on the next trial is possible, or until when the present one's claim holds: *claimed says which. */
+int64_t gate_trial_at(const gate_registry_t *reg, uint32_t slot, int *claimed);
 
 /* ---- numbers ------------------------------------------------------------------------------------------------------------- */
 

@@ -46,6 +46,7 @@ void member_fill_locked(gate_registry_t *reg, uint32_t slot, uint32_t group, gat
     registry_set_why(m, "");
     atomic_store(&m->changed_wall_usec, registry_wall_usec());
     memset(&reg->stats[slot], 0, sizeof reg->stats[slot]);
+    gate_trial_set(reg, slot, 0);
     atomic_store(&reg->hot[slot].weight, spec->weight);
     atomic_store(&reg->hot[slot].up_since_usec, up_since_usec);
     atomic_store(&reg->hot[slot].verdict, spec->verdict);

@@ -14,6 +14,7 @@
 
 #include "gate_conf.h"
 #include "gate_core.h"
+#include "gate_group_conf.h"
 #include "gate_log.h"
 #include "gate_parse.h"
 #include "gate_section.h"
@@ -265,6 +266,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     gate_report_listeners_clear();
     gate_seat_sweepers_clear();
     gate_sections_clear();
+    gate_group_conf_end();
     return OK;
 }
 

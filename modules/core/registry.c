@@ -7,7 +7,7 @@
 #include "registry_layout.h"
 
 typedef struct {
-    size_t groups, hot, members, stats, rows, row_size, list[2], end;
+    size_t groups, hot, trials, members, stats, rows, row_size, list[2], end;
 } offsets_t;
 
 static size_t line_up(size_t at)
@@ -22,7 +22,8 @@ static offsets_t lay_out(const gate_registry_limits_t *limits)
 
     o.groups = line_up(sizeof(registry_head_t));
     o.hot = line_up(o.groups + (size_t)limits->groups * sizeof(group_slot_t));
-    o.members = line_up(o.hot + (size_t)limits->members * sizeof(hot_t));
+    o.trials = line_up(o.hot + (size_t)limits->members * sizeof(hot_t));
+    o.members = line_up(o.trials + (size_t)limits->members * sizeof(trial_t));
     o.stats = line_up(o.members + (size_t)limits->members * sizeof(member_slot_t));
     o.rows = line_up(o.stats + (size_t)limits->members * sizeof(member_stats_t));
     o.row_size = line_up((2 * (size_t)limits->groups + limits->members) * sizeof(uint32_t));
@@ -46,6 +47,7 @@ static void attach_to(gate_registry_t *reg, void *base, const gate_registry_limi
     reg->head = base;
     reg->group = (void *)(at + o.groups);
     reg->hot = (void *)(at + o.hot);
+    reg->trial = (void *)(at + o.trials);
     reg->member = (void *)(at + o.members);
     reg->stats = (void *)(at + o.stats);
     reg->rows = at + o.rows;

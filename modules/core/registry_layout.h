@@ -40,6 +40,11 @@ typedef struct {
     _Atomic int64_t up_since_usec;
 } hot_t;
 
+/* When an ejected member may be tried: monotonic microseconds << TRIAL_SEAT_BITS | who is at it: seat + 1, or 0 for nobody. */
+typedef _Atomic uint64_t trial_t;
+#define TRIAL_SEAT_BITS 12
+#define TRIAL_NO_SEAT ((1u << TRIAL_SEAT_BITS) - 1)
+
 typedef struct {
     _Atomic uint32_t state;
     _Atomic uint32_t incarnation;
@@ -97,6 +102,7 @@ struct gate_registry {
     registry_head_t *head;
     group_slot_t *group;
     hot_t *hot;
+    trial_t *trial;
     member_slot_t *member;
     member_stats_t *stats;
     char *rows;

@@ -143,3 +143,36 @@ apr_status_t gate_member_weight(gate_registry_t *reg, uint32_t slot, uint32_t in
     }
     return APR_SUCCESS;
 }
+
+/* ---- half-open ---- */
+
+void gate_trial_set(gate_registry_t *reg, uint32_t slot, int64_t from_usec)
+{
+    atomic_store(&reg->trial[slot], from_usec > 0 ? (uint64_t)from_usec << TRIAL_SEAT_BITS : 0);
+}
+
+int64_t gate_trial_at(const gate_registry_t *reg, uint32_t slot, int *claimed)
+{
+    uint64_t word = atomic_load(&reg->trial[slot]);
+
+    *claimed = (word & TRIAL_NO_SEAT) != 0;
+    return (int64_t)(word >> TRIAL_SEAT_BITS);
+}
+
+/* A claim whose process has gone is free at once; a seat that was given to another process keeps it until the lease ends. */
+static int is_free(const gate_registry_t *reg, uint64_t word, int64_t now_usec)
+{
+    uint32_t who = (uint32_t)(word & TRIAL_NO_SEAT);
+
+    return now_usec >= (int64_t)(word >> TRIAL_SEAT_BITS)
+           || (who != 0 && who != TRIAL_NO_SEAT && !gate_seat_live(reg->seats, who - 1));
+}
+
+int gate_trial_claim(gate_registry_t *reg, uint32_t slot, int seat, int64_t now_usec, int64_t lease_usec)
+{
+    uint64_t word = atomic_load(&reg->trial[slot]);
+    uint64_t who = seat >= 0 && (uint32_t)seat + 1 < TRIAL_NO_SEAT ? (uint32_t)seat + 1 : TRIAL_NO_SEAT;
+
+    return is_free(reg, word, now_usec)
+           && atomic_compare_exchange_strong(&reg->trial[slot], &word, (uint64_t)(now_usec + lease_usec) << TRIAL_SEAT_BITS | who);
+}

@@ -125,7 +125,7 @@ class Process:
     def __init__(self, name, args, log, env=None, cwd="/", netns=None):
         self.name = name
         # should the test run be killed, its servers end too
-        self.args = (["ip", "netns", "exec", netns] if netns else []) + ["setpriv", "--pdeathsig", "TERM", *args]
+        self.args = (["nsenter", f"--net=/run/netns/{netns}"] if netns else []) + ["setpriv", "--pdeathsig", "TERM", *args]
         self.log = log
         self.env = env
         self.cwd = cwd

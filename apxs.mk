@@ -19,7 +19,7 @@ LIBS_core = libcrypto
 # --- upstream: groups, members, balancing, retries, gate:// -------------------------------
 LOGIC_upstream += balance.c balance_round_robin.c balance_least_connections.c balance_two_choices.c
 LOGIC_upstream += balance_least_time.c balance_first.c balance_hash.c
-LOGIC_upstream += retry.c reverse.c
+LOGIC_upstream += retry.c reverse.c sticky.c
 LIBS_upstream = libcrypto
 
 # --- health: probes and outlier ejection --------------------------------------------------

@@ -14,6 +14,7 @@ LOGIC_core += lock.c lease.c zone.c seat.c
 LOGIC_core += registry.c members.c standing.c numbers.c roster.c
 LOGIC_core += section.c group_conf.c
 GLUE_core += mod_gate.c selfcheck.c
+LOGIC_core += address.c siphash.c
 LIBS_core = libcrypto
 
 # --- upstream: groups, members, balancing, retries, gate:// -------------------------------
@@ -29,6 +30,7 @@ LIBS_health = libcurl libcrypto
 LIBS_cache = libbrotlienc zlib libcrypto
 
 # --- access: IP sets, limits, bans, geo ---------------------------------------------------
+LOGIC_access += ipset.c ipset_build.c set_file.c
 LIBS_access = libcrypto
 OPTLIBS_access = libmaxminddb
 

@@ -7,7 +7,7 @@
  * Form: prefixes are flattened into the sorted starts of address ranges, each with the length of the prefix that decides there
  * (range search as in M. Zec, L. Rizzo, M. Mikuc, "DXR: towards a billion routing lookups per second in software", 2012); a
  * level-compressed multibit trie (S. Nilsson, G. Karlsson, "IP-address lookup using LC-tries", IEEE JSAC 17(6), 1999) leads to
- * the few neighbouring starts that are then compared. One code for both families; IPv4 starts take 4 bytes, IPv6 ones 16.
+ * a block of a few neighbouring starts and their answers, which mostly is one cache line. One form for both families.
  *
  * Memory:  the builder uses malloc and is freed by its owner; an image is plain bytes without pointers.
  * Locking: none; an image is immutable. A reader given a range that somebody overwrites meanwhile gets a wrong answer but never

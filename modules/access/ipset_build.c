@@ -13,6 +13,12 @@ typedef struct {
     uint32_t mark;
 } entry_t;
 
+/* A part of the image as it grows. */
+typedef struct {
+    char *bytes;
+    uint64_t used, room;
+} part_t;
+
 typedef struct {
     entry_t *entries;
     uint32_t count, room;
@@ -20,8 +26,7 @@ typedef struct {
     ipset_key_t *starts;
     uint8_t *values;
     uint32_t start_count;
-    uint64_t *nodes;
-    uint32_t node_count, node_room;
+    part_t nodes, branches, blocks;
     unsigned width;          /* bits of an address */
 } half_t;
 
@@ -53,7 +58,9 @@ void gate_ipset_builder_destroy(gate_ipset_builder_t *builder)
         free(builder->half[i].entries);
         free(builder->half[i].starts);
         free(builder->half[i].values);
-        free(builder->half[i].nodes);
+        free(builder->half[i].nodes.bytes);
+        free(builder->half[i].branches.bytes);
+        free(builder->half[i].blocks.bytes);
     }
     free(builder);
 }
@@ -206,31 +213,30 @@ static int flatten(half_t *half)
     return 0;
 }
 
-/* Room for n more nodes. Returns the index of the first, or UINT32_MAX. */
-static uint32_t new_nodes(half_t *half, uint32_t n)
+/* Zeroed room for so many bytes more at the end. Returns their offset, or UINT64_MAX. */
+static uint64_t grow(part_t *part, uint64_t size)
 {
-    uint32_t at = half->node_count;
+    uint64_t at = part->used;
 
-    if (n > UINT32_MAX / 2 - at) {
-        return UINT32_MAX;
-    }
-    if (at + n > half->node_room) {
-        uint32_t room = (at + n) + (at + n) / 4 + 64;
-        uint64_t *more = realloc(half->nodes, room * sizeof *more);
+    if (at + size > part->room) {
+        uint64_t room = (at + size) + (at + size) / 2 + 4096;
+        char *more = realloc(part->bytes, room);
 
         if (!more) {
-            return UINT32_MAX;
+            return UINT64_MAX;
         }
-        half->nodes = more;
-        half->node_room = room;
+        memset(more + part->room, 0, room - part->room);
+        part->bytes = more;
+        part->room = room;
     }
-    half->node_count += n;
+    part->used = at + size;
     return at;
 }
 
 /*
  * How many bits to branch on, for the starts begin .. end-1 which agree before bit `at`: as many as leave at least half of the
- * children with a start of their own (the fill factor of the LC-trie), and no more children than half the starts.
+ * children with a start of their own (the fill factor of the LC-trie), and six starts a child; and where children are few beside
+ * the starts, however full: clusters are then told apart in one step, for an eighth of a byte a start.
  */
 static unsigned choose_branch(const half_t *half, uint32_t begin, uint32_t end, unsigned at)
 {
@@ -245,46 +251,115 @@ static unsigned choose_branch(const half_t *half, uint32_t begin, uint32_t end, 
         uint64_t children = UINT64_C(1) << branch;
 
         distinct += differ[at + branch - 1];
-        if (children > (end - begin) / 2) {
+        if (children > (end - begin) / 6) {
             break;
         }
-        if (distinct * 2 >= children) {
+        if (distinct * 2 >= children || children * 32 <= end - begin) {
             best = branch;
         }
     }
     return best;
 }
 
+/* A block of so many bytes, in one cache line if it fits into one. Returns its offset, or UINT64_MAX. */
+static uint64_t new_block(part_t *blocks, uint64_t size)
+{
+    uint64_t in_line = blocks->used % IPSET_LINE;
+
+    if (in_line + size > IPSET_LINE && size <= IPSET_LINE && grow(blocks, IPSET_LINE - in_line) == UINT64_MAX) {
+        return UINT64_MAX;
+    }
+    return grow(blocks, size);
+}
+
+/* How many words behind the windows it takes to tell these starts. */
+static unsigned rest_words(const half_t *half, uint32_t begin, uint32_t end, unsigned passed)
+{
+    unsigned words = 0;
+
+    for (uint32_t i = begin; i < end; i++) {
+        ipset_key_t behind = ipset_rest(&half->starts[i], passed + 16);
+
+        words = behind.lo ? 2 : behind.hi && !words ? 1 : words;
+    }
+    return words;
+}
+
+/* A leaf over the starts begin .. end-1, reached after `passed` bits. */
+static int build_leaf(half_t *half, uint32_t self, uint32_t begin, uint32_t end, unsigned passed)
+{
+    uint32_t count = end - begin;
+    unsigned words = rest_words(half, begin, end, passed);
+    uint64_t at = new_block(&half->blocks, ipset_block_size(count, words));
+    char *block;
+    uint8_t *values;
+
+    if (at == UINT64_MAX || at / 8 >= IPSET_IS_BRANCH) {
+        return -1;
+    }
+    block = half->blocks.bytes + at;
+    ((uint16_t *)block)[0] = (uint16_t)(count | words << 8);
+    values = (uint8_t *)block + ipset_values_at(count);
+    values[0] = begin ? half->values[begin - 1] : 0;
+    memcpy(values + 1, half->values + begin, count);
+    for (uint32_t i = 0; i < count; i++) {
+        ipset_key_t behind = ipset_rest(&half->starts[begin + i], passed + 16);
+        uint64_t *rest = (uint64_t *)(block + ipset_rest_at(count)) + (size_t)i * words;
+
+        ((uint16_t *)block)[1 + i] = (uint16_t)(ipset_rest(&half->starts[begin + i], passed).hi >> 48);
+        if (words > 0) {
+            rest[0] = behind.hi;
+        }
+        if (words > 1) {
+            rest[1] = behind.lo;
+        }
+    }
+    ((uint32_t *)half->nodes.bytes)[self] = (uint32_t)(at / 8);
+    return 0;
+}
+
+/* Makes the node `self` a branch with its children, yet empty. Returns the first child, or UINT64_MAX. */
+static uint64_t build_branch(half_t *half, uint32_t self, unsigned at, unsigned skip, unsigned bits, uint64_t skipped)
+{
+    uint64_t branch_at = grow(&half->branches, 16), first;
+    uint64_t *entry;
+
+    first = branch_at == UINT64_MAX ? UINT64_MAX : grow(&half->nodes, UINT64_C(4) << bits);
+    if (first == UINT64_MAX || first / 4 > UINT32_MAX) {
+        return UINT64_MAX;
+    }
+    entry = (uint64_t *)(half->branches.bytes + branch_at);
+    entry[0] = ipset_branch((uint32_t)(first / 4), at, skip, bits);
+    entry[1] = skipped;
+    ((uint32_t *)half->nodes.bytes)[self] = IPSET_IS_BRANCH | (uint32_t)(branch_at / 8);
+    return first / 4;
+}
+
 /* Builds the node `self` over the starts begin .. end-1, which agree in the first `at` bits. Recursion is at most `width` deep. */
 static int build_node(half_t *half, uint32_t self, uint32_t begin, uint32_t end, unsigned at)
 {
-    unsigned common, skip, branch;
-    uint32_t first, children, from = begin;
+    unsigned common, skip, bits;
+    uint32_t from = begin;
+    uint64_t first;
 
     if (end - begin <= IPSET_LEAF_MAX) {
-        half->nodes[self] = ipset_leaf(begin, end - begin);
-        return 0;
+        return build_leaf(half, self, begin, end, at);
     }
     common = ipset_common(&half->starts[begin], &half->starts[end - 1]);
     skip = common - at > IPSET_SKIP_MAX ? IPSET_SKIP_MAX : common - at;
     at += skip;
-    branch = choose_branch(half, begin, end, at);
-    children = 1u << branch;
-    first = new_nodes(half, children + (skip ? 1 : 0));
-    if (first == UINT32_MAX) {
+    bits = choose_branch(half, begin, end, at);
+    first = build_branch(half, self, at, skip, bits, skip ? ipset_bits(&half->starts[begin], at - skip, skip) : 0);
+    if (first == UINT64_MAX) {
         return -1;
     }
-    if (skip) {
-        half->nodes[first++] = ipset_bits(&half->starts[begin], at - skip, skip);
-    }
-    half->nodes[self] = ipset_branch(first, at, skip, branch);
-    for (uint32_t child = 0; child < children; child++) {
+    for (uint32_t child = 0; child < 1u << bits; child++) {
         uint32_t to = from;
 
-        while (to < end && ipset_bits(&half->starts[to], at, branch) == child) {
+        while (to < end && ipset_bits(&half->starts[to], at, bits) == child) {
             to++;
         }
-        if (build_node(half, first + child, from, to, at + branch) != 0) {
+        if (build_node(half, (uint32_t)first + child, from, to, at + bits) != 0) {
             return -1;
         }
         from = to;
@@ -302,65 +377,65 @@ static int half_finish(half_t *half)
     }
     free(half->entries);
     half->entries = NULL;
-    if (new_nodes(half, 1) == UINT32_MAX) {
+    if (grow(&half->nodes, 4) == UINT64_MAX || build_node(half, 0, 0, half->start_count, 0) != 0
+        || grow(&half->blocks, IPSET_LINE) == UINT64_MAX) {
         return -1;
     }
-    return build_node(half, 0, 0, half->start_count, 0);
+    free(half->starts);
+    half->starts = NULL;
+    return 0;
 }
 
-static size_t align8(size_t size)
+static uint64_t line_up(uint64_t size)
 {
-    return (size + 7) & ~(size_t)7;
-}
-
-static size_t half_size(const half_t *half)
-{
-    return align8((size_t)half->node_count * 8) + align8((size_t)half->start_count * (half->width / 8)) + align8(half->start_count);
+    return (size + IPSET_LINE - 1) & ~(uint64_t)(IPSET_LINE - 1);
 }
 
 size_t gate_ipset_builder_finish(gate_ipset_builder_t *builder)
 {
-    if (half_finish(&builder->half[0]) != 0 || half_finish(&builder->half[1]) != 0) {
-        return 0;
+    uint64_t size = line_up(sizeof(ipset_header_t));
+
+    for (int i = 0; i < 2; i++) {
+        half_t *half = &builder->half[i];
+
+        if (half_finish(half) != 0) {
+            return 0;
+        }
+        size += line_up(half->nodes.used) + line_up(half->branches.used) + line_up(half->blocks.used);
     }
-    builder->size_bytes = align8(sizeof(ipset_header_t)) + half_size(&builder->half[0]) + half_size(&builder->half[1]);
-    return builder->size_bytes;
+    builder->size_bytes = size;
+    return size;
 }
 
-static void write_starts(const half_t *half, void *where)
+static uint64_t write_part(const part_t *part, char *image, uint64_t *at)
 {
-    for (uint32_t i = 0; i < half->start_count; i++) {
-        if (half->width == 32) {
-            ((uint32_t *)where)[i] = (uint32_t)(half->starts[i].hi >> 32);
-        }
-        else {
-            ((uint64_t *)where)[2 * (size_t)i] = half->starts[i].hi;
-            ((uint64_t *)where)[2 * (size_t)i + 1] = half->starts[i].lo;
-        }
+    uint64_t here = *at;
+
+    if (part->used) {
+        memcpy(image + here, part->bytes, part->used);
     }
+    memset(image + here + part->used, 0, line_up(part->used) - part->used);
+    *at += line_up(part->used);
+    return here;
 }
 
 void gate_ipset_builder_write(const gate_ipset_builder_t *builder, void *where)
 {
     ipset_header_t header = { .magic = IPSET_MAGIC, .layout = GATE_IPSET_LAYOUT, .prefixes = builder->count,
                               .size_bytes = builder->size_bytes };
-    uint64_t at = align8(sizeof header);
+    uint64_t at = line_up(sizeof header);
 
+    memset(where, 0, at);
     for (int i = 0; i < 2; i++) {
         const half_t *half = &builder->half[i];
         ipset_family_t *f = &header.family[i];
 
-        f->nodes = half->node_count;
-        f->starts = half->start_count;
-        f->node_at = at;
-        memcpy((char *)where + at, half->nodes, (size_t)half->node_count * 8);
-        at += align8((size_t)half->node_count * 8);
-        f->start_at = at;
-        write_starts(half, (char *)where + at);
-        at += align8((size_t)half->start_count * (half->width / 8));
-        f->value_at = at;
-        memcpy((char *)where + at, half->values, half->start_count);
-        at += align8(half->start_count);
+        f->nodes = half->nodes.used / 4;
+        f->node_at = write_part(&half->nodes, where, &at);
+        f->branches = half->branches.used / 8;
+        f->branch_at = write_part(&half->branches, where, &at);
+        f->block_bytes = half->blocks.used;
+        f->block_at = write_part(&half->blocks, where, &at);
     }
     memcpy(where, &header, sizeof header);
 }

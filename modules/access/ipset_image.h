@@ -1,13 +1,18 @@
 /*
  * ipset_image.h - the bytes of an image, for ipset.c (reads) and ipset_build.c (writes).
  *
- * IMAGE: [ header | v4 nodes | v4 starts | v4 values | v6 nodes | v6 starts | v6 values ], each part aligned to 8 bytes.
- * starts[0] is always the lowest address; range i goes from starts[i] to just before starts[i + 1]. values[i]: 0 not in the set,
- * else 1 + bits of the prefix that put it there.
- *
- * A node is one word. Leaf: the slice of starts to search. Branch: look at `branch` bits of the address from bit `at` on and go to
- * node first + those bits; if `skip` is not 0, all starts below have the same `skip` bits before `at`, and the word at first - 1
- * holds them: an address with others lies before the first or after the last of those starts.
+ * IMAGE:  [ header | v4 nodes, branches, blocks | v6 nodes, branches, blocks ], each part aligned to a cache line.
+ * nodes    4 bytes each: a leaf names its block (offset / 8), a branch its entry in branches.
+ * branches 8 bytes each: look at `bits` bits of the address from bit `at` on and go to node first + those bits. If `skip` is not 0,
+ *          all starts below have the same `skip` bits before `at`, and the next entry holds them: an address with others lies
+ *          before the first or after the last of those starts.
+ * blocks   [ head | windows | values | rest ], aligned to 8 bytes and kept within a cache line where it fits into one:
+ *   head     2 bytes: count of range starts, and how many rest words each has << 8
+ *   windows  2 bytes each, ascending: 16 bits of the start from the place the trie has come to
+ *   values   count + 1 bytes: of addresses before the first start, from the first on, from the second on, ..
+ *            0: not in the set; else 1 + bits of the prefix that put them there
+ *   rest     (and behind the last block there is a line of zeros, so that one may always read a line)
+ *            for starts that are not told by their windows: none, 8 or 16 bytes each, the bits behind; asked only if windows agree
  */
 #ifndef GATE_ACCESS_IPSET_IMAGE_H
 #define GATE_ACCESS_IPSET_IMAGE_H
@@ -16,65 +21,69 @@
 #include "ipset.h"
 
 #define IPSET_MAGIC UINT64_C(0x3174657370694721) /* "!Gipset1" */
-#define IPSET_LEAF_MAX 8    /* starts that are compared one by one */
+#define IPSET_LEAF_MAX 40  /* most starts in a block */
+#define IPSET_LEAF_LINE 23 /* so many are compared at once */
 #define IPSET_BRANCH_MAX 22
 #define IPSET_SKIP_MAX 64
+#define IPSET_LINE 64
 
 typedef struct {
-    uint32_t nodes, starts;                /* counts */
-    uint64_t node_at, start_at, value_at;  /* byte offsets in the image */
+    uint64_t nodes, node_at;          /* count, byte offset in the image */
+    uint64_t branches, branch_at;
+    uint64_t block_bytes, block_at;
 } ipset_family_t;
 
 typedef struct {
     uint64_t magic;
     uint32_t layout, prefixes;
     uint64_t size_bytes;
-    ipset_family_t family[2];              /* v4, v6 */
+    ipset_family_t family[2];         /* v4, v6 */
 } ipset_header_t;
 
 typedef struct {
     uint64_t hi, lo; /* the address from its first bit on; of IPv4 the 32 bits stand at the top of hi */
 } ipset_key_t;
 
-/* node word: bit 63 branch?; leaf: start 0..31, count 32..47; branch: first 0..31, at 32..39, skip 40..46, branch 47..52 */
-#define IPSET_IS_BRANCH (UINT64_C(1) << 63)
+#define IPSET_IS_BRANCH (UINT32_C(1) << 31)
 
-static inline uint64_t ipset_leaf(uint32_t start, uint32_t count)
+static inline uint64_t ipset_branch(uint32_t first, unsigned at, unsigned skip, unsigned bits)
 {
-    return (uint64_t)start | (uint64_t)count << 32;
+    return (uint64_t)first | (uint64_t)at << 32 | (uint64_t)skip << 40 | (uint64_t)bits << 48;
 }
 
-static inline uint64_t ipset_branch(uint32_t first, unsigned at, unsigned skip, unsigned branch)
+static inline uint32_t ipset_branch_first(uint64_t branch) { return (uint32_t)branch; }
+static inline unsigned ipset_branch_at(uint64_t branch) { return (unsigned)(branch >> 32 & 0xff); }
+static inline unsigned ipset_branch_skip(uint64_t branch) { return (unsigned)(branch >> 40 & 0xff); }
+static inline unsigned ipset_branch_bits(uint64_t branch) { return (unsigned)(branch >> 48 & 0xff); }
+
+/* Where the parts of a block begin. */
+static inline uint32_t ipset_values_at(uint32_t count) { return 2 + 2 * count; }
+static inline uint32_t ipset_rest_at(uint32_t count) { return (2 + 2 * count + count + 1 + 7) & ~7u; }
+static inline uint32_t ipset_block_size(uint32_t count, unsigned rest_words) { return ipset_rest_at(count) + 8 * rest_words * count; }
+
+/* The key from bit `at` (0..128) on, zeros behind. */
+static inline ipset_key_t ipset_rest(const ipset_key_t *key, unsigned at)
 {
-    return IPSET_IS_BRANCH | (uint64_t)first | (uint64_t)at << 32 | (uint64_t)skip << 40 | (uint64_t)branch << 47;
+    ipset_key_t rest = *key;
+
+    if (at >= 128) {
+        rest.hi = rest.lo = 0;
+    }
+    else if (at >= 64) {
+        rest.hi = key->lo << (at - 64);
+        rest.lo = 0;
+    }
+    else if (at) {
+        rest.hi = key->hi << at | key->lo >> (64 - at);
+        rest.lo = key->lo << at;
+    }
+    return rest;
 }
 
-static inline uint32_t ipset_node_first(uint64_t node) { return (uint32_t)node; }
-static inline unsigned ipset_node_count(uint64_t leaf) { return (unsigned)(leaf >> 32 & 0xffff); }
-static inline unsigned ipset_node_at(uint64_t node) { return (unsigned)(node >> 32 & 0xff); }
-static inline unsigned ipset_node_skip(uint64_t node) { return (unsigned)(node >> 40 & 0x7f); }
-static inline unsigned ipset_node_branch(uint64_t node) { return (unsigned)(node >> 47 & 0x3f); }
-
-/* n (1..64) bits of the key from bit `at` (0 = the first); at + n <= 128. */
+/* n (1..64) bits of the key from bit `at` (0 = the first). */
 static inline uint64_t ipset_bits(const ipset_key_t *key, unsigned at, unsigned n)
 {
-    uint64_t top;
-
-    if (at >= 64) {
-        top = key->lo << (at - 64);
-    }
-    else if (at == 0) {
-        top = key->hi;
-    }
-    else {
-        top = key->hi << at | key->lo >> (64 - at);
-    }
-    return top >> (64 - n);
-}
-
-static inline int ipset_key_le(const ipset_key_t *a, const ipset_key_t *b)
-{
-    return a->hi < b->hi || (a->hi == b->hi && a->lo <= b->lo);
+    return ipset_rest(key, at).hi >> (64 - n);
 }
 
 /* Bits that two different keys have in common from the front. */
@@ -88,16 +97,16 @@ static inline unsigned ipset_common(const ipset_key_t *a, const ipset_key_t *b)
 
 static inline ipset_key_t ipset_key_of(const gate_address_t *address, int is_v4)
 {
-    ipset_key_t key = { 0, 0 };
+    ipset_key_t key;
+    uint64_t word[2];
 
-    for (int i = 0; i < 8; i++) {
-        key.hi = key.hi << 8 | address->bytes[i];
-        key.lo = key.lo << 8 | address->bytes[8 + i];
-    }
-    if (is_v4) {
-        key.hi = key.lo << 32;
-        key.lo = 0;
-    }
+    __builtin_memcpy(word, address->bytes, 16);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    word[0] = __builtin_bswap64(word[0]);
+    word[1] = __builtin_bswap64(word[1]);
+#endif
+    key.hi = is_v4 ? word[1] << 32 : word[0];
+    key.lo = is_v4 ? 0 : word[1];
     return key;
 }
 

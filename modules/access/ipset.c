@@ -10,7 +10,8 @@ typedef struct {
     const uint32_t *nodes;
     const uint64_t *branches;
     const char *blocks;
-    uint64_t node_count, branch_count, block_bytes;
+    const uint64_t *rests;
+    uint64_t node_count, branch_count, block_bytes, rest_count;
     int is_v4;
 } family_t;
 
@@ -27,7 +28,7 @@ static inline int family_open(const void *image, size_t size, int is_v4, family_
 {
     const ipset_header_t *header = image;
     const ipset_family_t *f;
-    uint64_t node_at, branch_at, block_at;
+    uint64_t node_at, branch_at, block_at, rest_at;
 
     if (size < sizeof *header || LOAD(&header->magic) != IPSET_MAGIC || LOAD(&header->layout) != GATE_IPSET_LAYOUT) {
         return 0;
@@ -38,14 +39,17 @@ static inline int family_open(const void *image, size_t size, int is_v4, family_
     out->block_bytes = LOAD(&f->block_bytes);
     node_at = LOAD(&f->node_at);
     branch_at = LOAD(&f->branch_at);
+    out->rest_count = LOAD(&f->rests);
     block_at = LOAD(&f->block_at);
+    rest_at = LOAD(&f->rest_at);
     if (out->node_count == 0 || !fits(node_at, out->node_count, 4, size) || !fits(branch_at, out->branch_count, 8, size)
-        || !fits(block_at, out->block_bytes, 1, size)) {
+        || !fits(block_at, out->block_bytes, 1, size) || !fits(rest_at, out->rest_count, 8, size)) {
         return 0;
     }
     out->nodes = (const uint32_t *)((const char *)image + node_at);
     out->branches = (const uint64_t *)((const char *)image + branch_at);
     out->blocks = (const char *)image + block_at;
+    out->rests = (const uint64_t *)((const char *)image + rest_at);
     out->is_v4 = is_v4;
     return 1;
 }
@@ -125,10 +129,12 @@ static inline void count_line(const char *block, uint32_t count, unsigned own, u
 }
 
 /* How many starts of a block are at or before the address whose bits from here on are `rest`. */
-static inline uint32_t starts_before(const char *block, uint32_t count, unsigned rest_words, const ipset_key_t *rest)
+static inline uint32_t starts_before(const family_t *f, const char *block, uint32_t count, unsigned rest_words,
+                                     const ipset_key_t *rest)
 {
     const uint16_t *windows = (const uint16_t *)(block + 2);
-    const uint64_t *words = (const uint64_t *)(block + ipset_rest_at(count));
+    const uint64_t *words;
+    uint64_t index;
     unsigned own = (unsigned)(rest->hi >> 48);
     uint32_t less, same;
     ipset_key_t behind;
@@ -140,9 +146,14 @@ static inline uint32_t starts_before(const char *block, uint32_t count, unsigned
         less += window < own;
         same += window == own;
     }
-    if (rest_words == 0) {
-        return less + same;
+    if (rest_words == 0 || same == 0) {
+        return less + same < count ? less + same : count;
     }
+    index = LOAD((const uint32_t *)(block + ipset_index_at(count)));
+    if (index + (uint64_t)count * rest_words > f->rest_count) {
+        return 0;
+    }
+    words = f->rests + index;
     behind = ipset_rest(rest, 16);
     for (; same > 0 && less < count; same--, less++) {
         uint64_t first = LOAD(&words[(size_t)less * rest_words]);
@@ -195,7 +206,7 @@ static unsigned value_of(const family_t *f, const ipset_key_t *key)
         return NOTHING;
     }
     rest = ipset_rest(key, passed);
-    return LOAD((const uint8_t *)block + ipset_values_at(count) + starts_before(block, count, rest_words, &rest));
+    return LOAD((const uint8_t *)block + ipset_values_at(count) + starts_before(f, block, count, rest_words, &rest));
 }
 
 int gate_ipset_find(const void *image, size_t size_bytes, const gate_address_t *address, gate_prefix_t *match)

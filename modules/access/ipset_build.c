@@ -26,7 +26,7 @@ typedef struct {
     ipset_key_t *starts;
     uint8_t *values;
     uint32_t start_count;
-    part_t nodes, branches, blocks;
+    part_t nodes, branches, blocks, rests;
     unsigned width;          /* bits of an address */
 } half_t;
 
@@ -61,6 +61,7 @@ void gate_ipset_builder_destroy(gate_ipset_builder_t *builder)
         free(builder->half[i].nodes.bytes);
         free(builder->half[i].branches.bytes);
         free(builder->half[i].blocks.bytes);
+        free(builder->half[i].rests.bytes);
     }
     free(builder);
 }
@@ -291,10 +292,11 @@ static int build_leaf(half_t *half, uint32_t self, uint32_t begin, uint32_t end,
     uint32_t count = end - begin;
     unsigned words = rest_words(half, begin, end, passed);
     uint64_t at = new_block(&half->blocks, ipset_block_size(count, words));
+    uint64_t rest_at = words ? grow(&half->rests, (uint64_t)count * words * 8) : 0;
     char *block;
     uint8_t *values;
 
-    if (at == UINT64_MAX || at / 8 >= IPSET_IS_BRANCH) {
+    if (at == UINT64_MAX || at / 8 >= IPSET_IS_BRANCH || rest_at == UINT64_MAX || rest_at / 8 > UINT32_MAX) {
         return -1;
     }
     block = half->blocks.bytes + at;
@@ -302,9 +304,12 @@ static int build_leaf(half_t *half, uint32_t self, uint32_t begin, uint32_t end,
     values = (uint8_t *)block + ipset_values_at(count);
     values[0] = begin ? half->values[begin - 1] : 0;
     memcpy(values + 1, half->values + begin, count);
+    if (words) {
+        *(uint32_t *)(block + ipset_index_at(count)) = (uint32_t)(rest_at / 8);
+    }
     for (uint32_t i = 0; i < count; i++) {
         ipset_key_t behind = ipset_rest(&half->starts[begin + i], passed + 16);
-        uint64_t *rest = (uint64_t *)(block + ipset_rest_at(count)) + (size_t)i * words;
+        uint64_t *rest = words ? (uint64_t *)(half->rests.bytes + rest_at) + (size_t)i * words : NULL;
 
         ((uint16_t *)block)[1 + i] = (uint16_t)(ipset_rest(&half->starts[begin + i], passed).hi >> 48);
         if (words > 0) {
@@ -401,7 +406,8 @@ size_t gate_ipset_builder_finish(gate_ipset_builder_t *builder)
         if (half_finish(half) != 0) {
             return 0;
         }
-        size += line_up(half->nodes.used) + line_up(half->branches.used) + line_up(half->blocks.used);
+        size += line_up(half->nodes.used) + line_up(half->branches.used) + line_up(half->blocks.used)
+            + line_up(half->rests.used);
     }
     builder->size_bytes = size;
     return size;
@@ -436,6 +442,8 @@ void gate_ipset_builder_write(const gate_ipset_builder_t *builder, void *where)
         f->branch_at = write_part(&half->branches, where, &at);
         f->block_bytes = half->blocks.used;
         f->block_at = write_part(&half->blocks, where, &at);
+        f->rests = half->rests.used / 8;
+        f->rest_at = write_part(&half->rests, where, &at);
     }
     memcpy(where, &header, sizeof header);
 }

@@ -183,7 +183,7 @@ static gate_address_t random_address(int v4, int spread)
 {
     gate_address_t a;
     uint64_t mask = spread >= 64 ? UINT64_MAX : (UINT64_C(1) << spread) - 1;
-    uint64_t lo = dice() & mask, hi = spread > 64 ? dice() & ((UINT64_C(1) << (spread - 64)) - 1) : 0;
+    uint64_t lo = dice() & mask, hi = spread >= 128 ? dice() : spread > 64 ? dice() & ((UINT64_C(1) << (spread - 64)) - 1) : 0;
     uint64_t cluster = dice() % 3;
 
     memset(&a, 0, sizeof a);

@@ -1,0 +1,199 @@
+/*
+ * backend_filter.c - a filter pair on each connection to a member, outside of mod_ssl's: it sees what the member's handler writes and
+ * reads, in clear. It tells the try that runs in this thread what was sent and received, and keeps the try's times.
+ * The pair lives as long as the connection, over many tries; without a try of its own in this thread (pool maintenance) it does nothing.
+ */
+#include <httpd.h>
+#include <http_connection.h>
+#include <http_core.h>
+#include <util_filter.h>
+
+#include "upstream.h"
+
+typedef struct {
+    apr_socket_t *socket;
+    apr_interval_time_t timeout; /* as we last set it; -2: never */
+    int checked_tls;
+} backend_t;
+
+static ap_filter_rec_t *in_handle, *out_handle;
+
+static _Thread_local upstream_try_t *try_now;
+
+upstream_try_t *upstream_try_now(void)
+{
+    return try_now;
+}
+
+upstream_try_t *upstream_try_set(upstream_try_t *t)
+{
+    upstream_try_t *former = try_now;
+
+    try_now = t;
+    return former;
+}
+
+int64_t upstream_try_limit(const upstream_try_t *t)
+{
+    const upstream_exchange_t *x = t->exchange;
+    int begun = t->multiplexed ? t->answer != ANSWER_NONE : t->first_byte_usec != 0;
+    int64_t limit = begun ? x->idle_limit_usec : x->first_byte_limit_usec;
+    int64_t deadline = t->shadow->status == HTTP_SWITCHING_PROTOCOLS ? 0 : x->deadline_usec; /* a tunnel has no end to meet */
+    int64_t left;
+
+    if (t->deadline_usec && t->answer == ANSWER_NONE && (!deadline || t->deadline_usec < deadline)) {
+        deadline = t->deadline_usec;
+    }
+    if (!deadline) {
+        return limit;
+    }
+    left = deadline - gate_mono_usec();
+    return left < limit ? left : limit;
+}
+
+/* Before a step that may wait. @return 0 when there is no time left */
+static int set_time(backend_t *backend, int64_t limit)
+{
+    apr_interval_time_t now = 0;
+
+    if (limit <= 0) {
+        return 0;
+    }
+    apr_socket_timeout_get(backend->socket, &now);
+    if (now == limit || (now > 0 && now < limit && now != backend->timeout)) {
+        return 1; /* a handler's own, shorter one (the wait for a PING's answer, ..) stays */
+    }
+    if (now > 0 && now == backend->timeout && now > limit - limit / 64 && now < limit) {
+        return 1; /* near enough: a deadline need not be set anew for every read */
+    }
+    apr_socket_timeout_set(backend->socket, limit);
+    backend->timeout = limit;
+    return 1;
+}
+
+/* The try's figures are those of the connection it ends up with: a stale one that was cleared away before does not count. */
+static void use_connection(upstream_try_t *t, conn_rec *c)
+{
+    if (t->conn != c) {
+        t->conn = c;
+        t->bytes_in = t->bytes_out = 0;
+        t->reused = !t->fresh;
+        t->read_status = t->write_status = APR_SUCCESS;
+    }
+}
+
+/* Data, without what is only there for filters. */
+static uint64_t data_length(apr_bucket_brigade *bb)
+{
+    uint64_t sum = 0;
+    apr_bucket *b;
+
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
+        if (!APR_BUCKET_IS_METADATA(b)) {
+            sum += b->length == (apr_size_t)-1 ? 1 : b->length;
+        }
+    }
+    return sum;
+}
+
+/* mod_ssl shakes hands when first written to: the note says how that went. */
+static void note_handshake(backend_t *backend, upstream_try_t *t, conn_rec *c)
+{
+    const char *note = apr_table_get(c->notes, "SSL_connect_rv");
+
+    backend->checked_tls = 1;
+    if (!note) {
+        return;
+    }
+    if (strcmp(note, "ok") == 0) {
+        t->connected_usec = gate_mono_usec();
+    }
+    else {
+        t->tls_failed = 1;
+    }
+}
+
+static apr_status_t backend_out(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    backend_t *backend = f->ctx;
+    upstream_try_t *t = try_now;
+    uint64_t length;
+    apr_status_t rv;
+
+    if (!t || (length = data_length(bb)) == 0) {
+        return ap_pass_brigade(f->next, bb);
+    }
+    use_connection(t, f->c);
+    if (!set_time(backend, backend->checked_tls ? upstream_try_limit(t) : t->exchange->group->connect_usec > 0
+                                                                              ? t->exchange->group->connect_usec
+                                                                              : UPSTREAM_CONNECT_USEC)) {
+        t->write_status = APR_TIMEUP;
+        return APR_TIMEUP;
+    }
+    t->bytes_out += length;
+    rv = ap_pass_brigade(f->next, bb);
+    if (!backend->checked_tls) {
+        note_handshake(backend, t, f->c);
+    }
+    if (rv != APR_SUCCESS) {
+        t->write_status = rv;
+    }
+    return rv;
+}
+
+static apr_status_t backend_in(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block, apr_off_t bytes)
+{
+    upstream_try_t *t = try_now;
+    apr_status_t rv;
+
+    /* looking whether a pooled connection still stands is no part of an answer */
+    if (!t || mode == AP_MODE_SPECULATIVE || mode == AP_MODE_INIT || mode == AP_MODE_EATCRLF) {
+        return ap_get_brigade(f->next, bb, mode, block, bytes);
+    }
+    use_connection(t, f->c);
+    if (block == APR_BLOCK_READ && !set_time(f->ctx, upstream_try_limit(t))) {
+        t->read_status = APR_TIMEUP;
+        return APR_TIMEUP;
+    }
+    rv = ap_get_brigade(f->next, bb, mode, block, bytes);
+    if (rv == APR_SUCCESS) {
+        uint64_t length = data_length(bb);
+
+        t->bytes_in += length;
+        if (length && !t->first_byte_usec) {
+            t->first_byte_usec = gate_mono_usec();
+        }
+    }
+    else if (!APR_STATUS_IS_EAGAIN(rv)) {
+        t->read_status = rv;
+    }
+    return rv;
+}
+
+int upstream_backend_attach(conn_rec *c, void *socket)
+{
+    upstream_try_t *t = try_now;
+    backend_t *backend;
+
+    if (!t || c->master) {
+        return OK;
+    }
+    backend = apr_pcalloc(c->pool, sizeof *backend);
+    backend->socket = socket;
+    backend->timeout = -2;
+    ap_add_input_filter_handle(in_handle, backend, NULL, c);
+    ap_add_output_filter_handle(out_handle, backend, NULL, c);
+    t->fresh = 1;
+    t->conn = NULL;
+    use_connection(t, c);
+    t->connected_usec = gate_mono_usec();
+    t->waited_at_connect_usec = t->exchange->body.waited_usec;
+    return OK;
+}
+
+void upstream_backend_register(void)
+{
+    /* AP_FTYPE_CONNECTION: mod_ssl's are 5 further in */
+    in_handle = ap_register_input_filter("GATE_BACKEND_IN", backend_in, NULL, AP_FTYPE_CONNECTION);
+    out_handle = ap_register_output_filter("GATE_BACKEND_OUT", backend_out, NULL, AP_FTYPE_CONNECTION);
+}

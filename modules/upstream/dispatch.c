@@ -1,0 +1,428 @@
+/*
+ * dispatch.c - the gate:// scheme: from a request that mod_proxy gives us to an answer of one of the group's members.
+ */
+#include <httpd.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+#include "upstream.h"
+
+gate_rosters_t *upstream_rosters;
+static uint32_t *followed; /* by group: version of the roster that workers.c knows */
+
+void upstream_dispatch_init(apr_pool_t *pchild)
+{
+    uint32_t groups = gate_registry_limits(gate_core()->registry)->groups;
+
+    upstream_rosters = gate_rosters_create(pchild, gate_core()->registry);
+    followed = apr_pcalloc(pchild, groups * sizeof *followed);
+}
+
+/* ---- URL ------------------------------------------------------------------------------------------------------------------ */
+
+static upstream_request_t *request_conf(request_rec *r)
+{
+    upstream_request_t *conf = ap_get_module_config(r->request_config, &gate_upstream_module);
+
+    if (!conf) {
+        conf = apr_pcalloc(r->pool, sizeof *conf);
+        ap_set_module_config(r->request_config, &gate_upstream_module, conf);
+    }
+    return conf;
+}
+
+/* As mod_proxy_http encodes a path: raw when the route says nocanon or mapping=encoded. NULL: it cannot be encoded. */
+static const char *encode_path(request_rec *r, char *path)
+{
+    core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+
+    if (apr_table_get(r->notes, "proxy-nocanon") || apr_table_get(r->notes, "proxy-noencode")) {
+        return path;
+    }
+    return ap_proxy_canonenc_ex(r->pool, path, (int)strlen(path), enc_path,
+                                core->allow_encoded_slashes && !core->decode_encoded_slashes ? PROXY_CANONENC_NOENCODEDSLASHENCODING
+                                                                                            : 0,
+                                r->proxyreq);
+}
+
+/* SetHandler "proxy:gate://app/": mod_proxy appends the file. For members that speak HTTP the request's own path is what is meant. */
+static char *path_of_handler(request_rec *r, upstream_request_t *conf, char *path)
+{
+    const char *handler = r->handler;
+    const char *base;
+    apr_size_t length;
+
+    if (!handler || strncmp(handler, "proxy:" UPSTREAM_SCHEME, strlen("proxy:" UPSTREAM_SCHEME)) != 0) {
+        return path;
+    }
+    handler += strlen("proxy:" UPSTREAM_SCHEME);
+    base = handler + strcspn(handler, "/");
+    length = strlen(base);
+    if (*base == '/') {
+        length--; /* one slash is enough */
+    }
+    if (strlen(path) >= strlen(base) && strncmp(path, base, strlen(base)) == 0) {
+        conf->file_path = apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, base, length > 0 && base[length] == '/' ? length : 0),
+                                      path + strlen(base), NULL);
+    }
+    return apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, base, length), r->uri, NULL);
+}
+
+int upstream_canon(request_rec *r, char *url)
+{
+    upstream_request_t *conf;
+    const char *path, *query = NULL;
+    char *slash;
+    apr_size_t name_len;
+
+    if (ap_cstr_casecmpn(url, UPSTREAM_SCHEME, strlen(UPSTREAM_SCHEME)) != 0) {
+        return DECLINED;
+    }
+    url += strlen(UPSTREAM_SCHEME);
+    name_len = strcspn(url, "/?#");
+    conf = request_conf(r);
+    slash = url[name_len] == '/' ? url + name_len : apr_pstrcat(r->pool, "/", url + name_len, NULL);
+    slash = path_of_handler(r, conf, slash);
+    conf->raw_path = apr_pstrdup(r->pool, slash);
+    path = encode_path(r, slash + 1);
+    if (!path) {
+        return HTTP_BAD_REQUEST;
+    }
+    if (!apr_table_get(r->notes, "proxy-nocanon")) {
+        query = r->args;
+    }
+    if (*ap_scan_vchar_obstext(path) || (query && *ap_scan_vchar_obstext(query))) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, GATE_LOGNO(0220)
+                      "group %.*s: the path or query to be forwarded has control characters or spaces: refused", (int)name_len, url);
+        return HTTP_FORBIDDEN;
+    }
+    conf->canonical = apr_pstrcat(r->pool, UPSTREAM_SCHEME, apr_pstrmemdup(r->pool, url, name_len), "/", path, query ? "?" : "", query,
+                                  NULL);
+    r->filename = apr_pstrcat(r->pool, "proxy:", conf->canonical, NULL);
+    return OK;
+}
+
+/* ---- the exchange --------------------------------------------------------------------------------------------------------- */
+
+static apr_status_t end_exchange(void *data)
+{
+    upstream_exchange_t *x = data;
+    gate_core_t *core = gate_core();
+
+    if (x->last) {
+        upstream_try_uncount(x->last);
+    }
+    if (x->retrying) {
+        gate_group_retrying_add(core->registry, core->seat, x->group->index, -1);
+        x->retrying = 0;
+    }
+    if (x->active) {
+        gate_group_active_add(core->registry, core->seat, x->group->index, -1);
+        x->active = 0;
+    }
+    if (x->roster) {
+        gate_roster_release(x->roster);
+        x->roster = NULL;
+    }
+    return APR_SUCCESS;
+}
+
+static void set_limits(upstream_exchange_t *x)
+{
+    const upstream_group_t *group = x->group;
+    int64_t fallback = 0;
+
+    if (x->route && x->route != x->conf->reverse && x->route->s->timeout_set) {
+        fallback = x->route->s->timeout;
+        x->first_byte_limit_usec = x->idle_limit_usec = fallback; /* ProxyPass .. timeout=: this route's own word */
+    }
+    else {
+        fallback = x->conf->timeout_set ? x->conf->timeout : 0;
+        x->first_byte_limit_usec = group->first_byte_usec > 0 ? group->first_byte_usec : fallback ? fallback : UPSTREAM_FIRST_BYTE_USEC;
+        x->idle_limit_usec = group->idle_usec > 0 ? group->idle_usec : fallback ? fallback : UPSTREAM_IDLE_USEC;
+    }
+    if (group->total_usec > 0) {
+        x->deadline_usec = x->begun_usec + group->total_usec;
+    }
+}
+
+static int has_body(const request_rec *r)
+{
+    const char *length;
+
+    if (r->main && !r->kept_body) {
+        return 0; /* the body is the main request's */
+    }
+    length = apr_table_get(r->headers_in, "Content-Length");
+    return apr_table_get(r->headers_in, "Transfer-Encoding") || (length && strcmp(length, "0") != 0) || r->kept_body;
+}
+
+static uint64_t key_hash(upstream_exchange_t *x)
+{
+    const char *err = NULL, *key;
+
+    if (!x->group->key) {
+        return 0;
+    }
+    key = ap_expr_str_exec(x->r, x->group->key, &err);
+    if (err) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, GATE_LOGNO(0221)
+                      "group %s: GateBalance: the key could not be evaluated (%s): taken as empty", x->group->name, err);
+    }
+    return key ? gate_balance_hash(key, strlen(key)) : 0;
+}
+
+static upstream_exchange_t *begin_exchange(request_rec *r, const upstream_group_t *group, proxy_worker *route, proxy_server_conf *conf)
+{
+    upstream_exchange_t *x = apr_pcalloc(r->pool, sizeof *x);
+    gate_core_t *core = gate_core();
+
+    x->r = r;
+    x->group = group;
+    x->route = route;
+    x->conf = conf;
+    x->begun_usec = gate_mono_usec();
+    x->next = -1;
+    x->tried_words = "";
+    x->body.present = has_body(r);
+    set_limits(x);
+    x->roster = gate_roster_hold(upstream_rosters, group->index);
+    if (followed[group->index] != x->roster->version) {
+        followed[group->index] = x->roster->version;
+        upstream_workers_follow(x->roster);
+    }
+    gate_group_active_add(core->registry, core->seat, group->index, 1);
+    x->active = 1;
+    apr_pool_cleanup_register(r->pool, x, end_exchange, apr_pool_cleanup_null);
+    if (group->strategy->needs & GATE_BALANCE_KEY) {
+        x->key_hash = key_hash(x);
+    }
+    request_conf(r)->exchange = x;
+    return x;
+}
+
+static uint64_t random_bits(void)
+{
+    static _Thread_local uint64_t state;
+
+    if (!state) {
+        state = (uint64_t)gate_mono_usec() ^ (uint64_t)(uintptr_t)&state;
+    }
+    state += UINT64_C(0x9e3779b97f4a7c15); /* SplitMix64, as balance.h */
+    uint64_t z = state;
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static pick_answer_t pick(upstream_exchange_t *x)
+{
+    const upstream_group_t *group = x->group;
+    pick_ask_t ask = {
+        .registry = gate_core()->registry, .roster = x->roster, .strategy = group->strategy, .tried = x->tried,
+        .tried_count = x->tries, .load_factor_milli = group->load_factor_milli, .panic_milli = group->panic_milli,
+        .key_hash = x->key_hash, .slow_start_usec = group->slow_start_usec, .now_usec = gate_mono_usec()
+    };
+
+    if (group->strategy->needs & GATE_BALANCE_RANDOM) {
+        ask.random = random_bits();
+    }
+    return pick_member(&ask, x->r->pool);
+}
+
+retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *t, gate_outcome_e outcome, int status)
+{
+    gate_core_t *core = gate_core();
+    retry_try_t ended = {
+        .outcome = outcome, .status = status, .request_sent = t->bytes_out != 0 || (t->lane && t->connected_usec),
+        .body_whole = !x->body.present || (!x->body.dropped && !x->body.failed), .response_passed_on = t->answer == ANSWER_PASSED,
+        .idle_died = t->reused && !t->bytes_in && t->answer == ANSWER_NONE
+    };
+    retry_standing_t standing = {
+        .method = x->r->method, .tries = x->tries, .replaced = x->replaced, .others = 1,
+        .deadline_usec = x->deadline_usec, .now_usec = gate_mono_usec()
+    };
+    retry_verdict_t verdict;
+
+    if (outcome != GATE_OUTCOME_OK) {
+        standing.active = gate_group_active(core->registry, x->group->index);
+        standing.retrying = gate_group_retrying(core->registry, x->group->index);
+    }
+    verdict = retry_decide(&x->group->retry, &ended, &standing);
+    if (verdict.action == RETRY_OTHER) {
+        pick_answer_t other = pick(x);
+
+        x->next = other.index;
+        if (other.index < 0) {
+            standing.others = 0;
+            verdict = retry_decide(&x->group->retry, &ended, &standing);
+        }
+    }
+    return verdict;
+}
+
+static upstream_try_t *next_try(upstream_exchange_t *x, int fresh)
+{
+    upstream_try_t *t = apr_pcalloc(x->r->pool, sizeof *t);
+    gate_core_t *core = gate_core();
+
+    t->exchange = x;
+    t->member = &x->roster->members[x->next];
+    t->fresh_wanted = fresh;
+    x->replaced = fresh;
+    x->last_id = apr_pstrdup(x->r->pool, t->member->id);
+    if (!fresh) {
+        x->tried[x->tries].slot = t->member->slot;
+        x->tried[x->tries++].incarnation = t->member->incarnation;
+        if (x->tries == 2) {
+            gate_group_retrying_add(core->registry, core->seat, x->group->index, 1);
+            x->retrying = 1;
+        }
+    }
+    if (x->last) {
+        upstream_replay_rewind(x);
+    }
+    x->last = t;
+    return t;
+}
+
+/* @return 1 when the exchange goes on with x->next */
+static int goes_on(upstream_exchange_t *x, const upstream_try_t *t, int *fresh)
+{
+    retry_verdict_t verdict = { RETRY_OTHER, "the answer's status is listed" };
+
+    *fresh = 0;
+    if (t->answer == ANSWER_AGAIN && x->r->connection->aborted) {
+        return 0;
+    }
+    if (t->answer == ANSWER_NONE || t->answer == ANSWER_BAD) {
+        verdict = upstream_consider(x, t, t->outcome, 0);
+    }
+    else if (t->answer != ANSWER_AGAIN) {
+        verdict.action = RETRY_GIVE_UP;
+    }
+    *fresh = verdict.action == RETRY_SAME_FRESH;
+    x->give_up = verdict.why;
+    upstream_tell_failure(x, t, &verdict);
+    return verdict.action != RETRY_GIVE_UP;
+}
+
+/* ProxyErrorOverride: as mod_proxy_http does it. */
+static int override(upstream_exchange_t *x, const upstream_try_t *t)
+{
+    const char *authenticate = apr_table_get(t->shadow->headers_out, "WWW-Authenticate");
+
+    if (t->status == HTTP_UNAUTHORIZED && authenticate) {
+        apr_table_set(x->r->err_headers_out, "WWW-Authenticate", authenticate);
+    }
+    apr_table_setn(x->r->notes, "proxy-error-override", "1");
+    return t->status;
+}
+
+static int conclude(upstream_exchange_t *x, const upstream_try_t *t, int handler_status)
+{
+    switch (t->answer) {
+    case ANSWER_PASSED:
+        return t->broke || x->r->connection->aborted ? DONE : OK;
+    case ANSWER_TUNNEL:
+        return DONE;
+    case ANSWER_OVERRIDE:
+        return override(x, t);
+    default:
+        break;
+    }
+    if (x->r->connection->aborted) {
+        return DONE;
+    }
+    if (t->outcome == GATE_OUTCOME_CLIENT || t->refused) {
+        return handler_status; /* 400, 408, 413, .. or AP_FILTER_ERROR: an error of the request's */
+    }
+    return upstream_fail(x, t, t->outcome);
+}
+
+static int run_exchange(upstream_exchange_t *x)
+{
+    pick_answer_t first = pick(x);
+    apr_pool_t *pool = x->r->pool;
+    upstream_try_t *t;
+    int rc, fresh = 0;
+
+    x->next = first.index;
+    if (first.index < 0) {
+        x->full = first.full;
+        return upstream_fail(x, NULL, GATE_OUTCOME_COUNT);
+    }
+    for (;;) {
+        t = next_try(x, fresh);
+        rc = upstream_try_run(t, pool);
+        upstream_tell_registry(x, t);
+        upstream_tell_tried(x, t);
+        if (!goes_on(x, t, &fresh)) {
+            return conclude(x, t, rc);
+        }
+        apr_pool_create(&pool, x->r->pool); /* a handler's memory of the try before is not the next one's */
+        apr_pool_tag(pool, "gate_upstream_try");
+    }
+}
+
+static int refuse(request_rec *r, int status, const char *what)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, GATE_LOGNO(0224) "%s: refused with %d", what, status);
+    return status;
+}
+
+/* The URL that the handler phase gives us is the one that canon made, or one that nobody has canonicalised. */
+static int take_path(request_rec *r, const char *url, upstream_exchange_t *x)
+{
+    const upstream_request_t *conf = request_conf(r);
+    const char *path = url + strlen(UPSTREAM_SCHEME);
+
+    path += strcspn(path, "/?#");
+    if (conf->canonical && strcmp(conf->canonical, url) == 0) {
+        x->raw_path = conf->raw_path;
+        x->file_path = conf->file_path;
+        x->path = path;
+        return OK;
+    }
+    if (*path != '/') {
+        path = apr_pstrcat(r->pool, "/", path, NULL);
+    }
+    if (*ap_scan_vchar_obstext(path)) {
+        return refuse(r, HTTP_FORBIDDEN, "the URL to be forwarded has control characters or spaces");
+    }
+    x->raw_path = x->path = path;
+    return OK;
+}
+
+int upstream_dispatch(request_rec *r, proxy_worker *worker, proxy_server_conf *conf, char *url, const char *host, apr_port_t port)
+{
+    const upstream_group_t *group;
+    upstream_exchange_t *x;
+    const char *name, *coding;
+    apr_size_t length;
+    int rc;
+
+    (void)host, (void)port;
+    if (ap_cstr_casecmpn(url, UPSTREAM_SCHEME, strlen(UPSTREAM_SCHEME)) != 0) {
+        return DECLINED;
+    }
+    name = url + strlen(UPSTREAM_SCHEME);
+    length = strcspn(name, "/?#");
+    group = upstream_group_named(name, length);
+    if (!group || group->index == GATE_NO_GROUP) {
+        return refuse(r, HTTP_BAD_GATEWAY, apr_psprintf(r->pool, "group %.*s: there is no such group", (int)length, name));
+    }
+    coding = apr_table_get(r->headers_in, "Transfer-Encoding");
+    if (coding && ap_cstr_casecmp(coding, "chunked") != 0) {
+        return refuse(r, HTTP_NOT_IMPLEMENTED, apr_psprintf(r->pool, "group %s: a Transfer-Encoding other than chunked", group->name));
+    }
+    x = begin_exchange(r, upstream_select(r, group), worker, conf);
+    rc = take_path(r, url, x);
+    if (rc == OK) {
+        rc = run_exchange(x);
+    }
+    x->ended_usec = gate_mono_usec();
+    end_exchange(x);
+    return rc;
+}

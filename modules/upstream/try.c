@@ -1,0 +1,287 @@
+/*
+ * try.c - one try on one member: its handler is run on a shadow of the request, and what came of it is named.
+ * Whether anything was sent decides what may be tried again. Handlers with a conn_rec (http, https, h2, ws): the connection's filters
+ * know. The others (fcgi, ajp, scgi, uwsgi) write to the socket themselves: here the connection is made first, in a lane that nobody
+ * else uses, and handed to the handler connected; after that the request counts as sent.
+ */
+#include <httpd.h>
+#include <http_core.h>
+#include <http_protocol.h>
+
+#include "upstream.h"
+
+static int is_cgi_like(const upstream_try_t *t)
+{
+    const char *scheme = t->member->parts.scheme;
+
+    return strcmp(scheme, "fcgi") == 0 || strcmp(scheme, "ajp") == 0 || strcmp(scheme, "scgi") == 0 || strcmp(scheme, "uwsgi") == 0;
+}
+
+/* ---- URL ------------------------------------------------------------------------------------------------------------------- */
+
+/* These handlers' canonicalisers also set PATH_INFO and the like, and want the path as it was before ours. */
+static int canonical_url(upstream_try_t *t, apr_pool_t *pool, char **url)
+{
+    const upstream_exchange_t *x = t->exchange;
+    const char *path = x->file_path && strcmp(t->member->parts.scheme, "ajp") != 0 ? x->file_path : x->raw_path;
+    char *raw = apr_pstrcat(pool, upstream_worker_prefix(t->worker), path, NULL);
+    int rc;
+
+    t->shadow->filename = apr_pstrcat(pool, "proxy:", raw, NULL);
+    rc = proxy_run_canon_handler(t->shadow, raw);
+    if (rc != OK) {
+        return rc == DECLINED ? HTTP_INTERNAL_SERVER_ERROR : rc;
+    }
+    *url = t->shadow->filename + strlen("proxy:");
+    return OK;
+}
+
+static int member_url(upstream_try_t *t, apr_pool_t *pool, char **url)
+{
+    if (t->lane) {
+        return canonical_url(t, pool, url);
+    }
+    *url = apr_pstrcat(pool, upstream_worker_prefix(t->worker), t->exchange->path, NULL);
+    return OK;
+}
+
+/* ---- connection, for lanes ------------------------------------------------------------------------------------------------ */
+
+static int connect_lane(upstream_try_t *t, apr_pool_t *pool, char *url)
+{
+    upstream_exchange_t *x = t->exchange;
+    proxy_worker *worker = t->lane->worker;
+    server_rec *s = x->r->server;
+    const char *scheme = t->member->parts.scheme;
+    proxy_conn_rec *conn = NULL;
+    apr_socket_t *before;
+    apr_uri_t uri;
+    char port[32];
+    int rc = ap_proxy_acquire_connection(scheme, &conn, worker, s);
+
+    if (rc != OK) {
+        return rc;
+    }
+    t->lane->conn = conn;
+    conn->is_ssl = 0;
+    conn->close = t->fresh_wanted;
+    rc = ap_proxy_determine_connection(pool, t->shadow, x->conf, worker, conn, &uri, &url, NULL, 0, port, sizeof port);
+    before = conn->sock;
+    if (rc == OK && ap_proxy_check_connection(scheme, conn, s, 0, PROXY_CHECK_CONN_EMPTY) != APR_SUCCESS) {
+        before = NULL;
+        if (ap_proxy_connect_backend(scheme, conn, worker, s) != OK) {
+            rc = HTTP_SERVICE_UNAVAILABLE;
+        }
+    }
+    if (rc == OK) {
+        t->reused = before != NULL;
+        t->fresh = !t->reused;
+        t->connected_usec = gate_mono_usec();
+        t->waited_at_connect_usec = x->body.waited_usec;
+        apr_socket_timeout_set(conn->sock, upstream_try_limit(t));
+    }
+    ap_proxy_release_connection(scheme, conn, s);
+    return rc;
+}
+
+/* What the handler left connected without using it to the end must not be used by the next one. */
+static void close_lane(upstream_try_t *t)
+{
+    proxy_conn_rec *conn = NULL;
+    server_rec *s = t->exchange->r->server;
+
+    if (ap_proxy_acquire_connection(t->member->parts.scheme, &conn, t->lane->worker, s) == OK) {
+        conn->close = 1;
+        ap_proxy_release_connection(t->member->parts.scheme, conn, s);
+    }
+}
+
+/* ---- running it ----------------------------------------------------------------------------------------------------------- */
+
+static int run_handler(upstream_try_t *t, apr_pool_t *pool)
+{
+    upstream_exchange_t *x = t->exchange;
+    proxy_worker *worker = NULL;
+    char *url = NULL;
+    int rc;
+
+    if (is_cgi_like(t)) {
+        t->lane = upstream_lane_take(t->worker, x->r->server);
+        worker = t->lane ? t->lane->worker : NULL;
+    }
+    else {
+        worker = upstream_worker_shared(t->worker, x->r->server);
+    }
+    if (!worker) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rc = member_url(t, pool, &url);
+    if (rc != OK) {
+        t->refused = 1;
+        return rc;
+    }
+    if (t->lane && (rc = connect_lane(t, pool, apr_pstrdup(pool, url))) != OK) {
+        return rc;
+    }
+    return proxy_run_scheme_handler(t->shadow, worker, x->conf, url, NULL, 0);
+}
+
+/* ---- what came of it ------------------------------------------------------------------------------------------------------ */
+
+static void say(upstream_try_t *t, gate_outcome_e outcome, const char *why)
+{
+    t->outcome = outcome;
+    t->why = why;
+}
+
+static int was_connected(const upstream_try_t *t)
+{
+    return t->lane ? t->connected_usec != 0 : t->bytes_out != 0;
+}
+
+static int timed_out(const upstream_try_t *t, int rc)
+{
+    if (APR_STATUS_IS_TIMEUP(t->read_status) || APR_STATUS_IS_TIMEUP(t->write_status) || rc == HTTP_GATEWAY_TIME_OUT) {
+        return 1;
+    }
+    return t->lane && APR_STATUS_IS_TIMEUP(t->logged_status);
+}
+
+static const char *why_no_connection(const upstream_try_t *t)
+{
+    apr_status_t rv = t->logged_status;
+
+    if (t->tls_failed) {
+        return "TLS handshake failed";
+    }
+    if (APR_STATUS_IS_ECONNREFUSED(rv)) {
+        return "connection refused";
+    }
+    if (APR_STATUS_IS_TIMEUP(rv)) {
+        return "connect timed out";
+    }
+    if (APR_STATUS_IS_ENOENT(rv)) {
+        return "there is no such socket";
+    }
+    if (rv != APR_SUCCESS) {
+        char text[120];
+
+        return apr_pstrdup(t->exchange->r->pool, apr_strerror(rv, text, sizeof text));
+    }
+    return "no connection";
+}
+
+static void classify_answered(upstream_try_t *t)
+{
+    upstream_exchange_t *x = t->exchange;
+
+    if (t->answer == ANSWER_BAD) {
+        say(t, GATE_OUTCOME_BAD, "the answer was not HTTP");
+    }
+    else if (t->answer == ANSWER_PASSED && (x->r->connection->aborted || x->body.failed)) {
+        say(t, GATE_OUTCOME_CLIENT, "the client went away");
+    }
+    else if (t->answer == ANSWER_PASSED && t->broke) {
+        say(t, GATE_OUTCOME_BROKEN, APR_STATUS_IS_TIMEUP(t->read_status) ? "the answer came to a halt" : "the answer ended early");
+    }
+    else if (t->answer == ANSWER_PASSED && t->client_status != APR_SUCCESS) {
+        say(t, GATE_OUTCOME_OURS, "a filter of this server did not take the answer");
+    }
+    else {
+        say(t, retry_outcome_of_status(t->status), NULL);
+        if (t->outcome == GATE_OUTCOME_STATUS) {
+            t->why = apr_psprintf(x->r->pool, "status %d", t->status);
+        }
+    }
+}
+
+static void classify_unanswered(upstream_try_t *t, int rc)
+{
+    const upstream_exchange_t *x = t->exchange;
+
+    if (x->body.failed || x->r->connection->aborted) {
+        say(t, GATE_OUTCOME_CLIENT, x->r->connection->aborted ? "the client went away" : "the client's request body did not come");
+    }
+    else if (t->refused || (rc >= 400 && rc < 500 && !was_connected(t))) {
+        say(t, GATE_OUTCOME_OURS, "the request could not be made");
+        t->refused = 1;
+    }
+    else if (rc == DECLINED || (!t->lane && is_cgi_like(t))) {
+        say(t, GATE_OUTCOME_OURS, "no proxy module took it");
+    }
+    else if (t->tls_failed || !was_connected(t)) {
+        say(t, GATE_OUTCOME_CONNECT, why_no_connection(t));
+    }
+    else if (timed_out(t, rc)) {
+        say(t, GATE_OUTCOME_TIMEOUT, "no answer in time");
+    }
+    else if (t->bytes_in && !t->multiplexed && t->read_status == APR_SUCCESS) {
+        say(t, GATE_OUTCOME_BAD, "the answer was not HTTP");
+    }
+    else {
+        say(t, GATE_OUTCOME_RESET, t->reused ? "the kept-alive connection was closed without an answer" : "closed without an answer");
+    }
+}
+
+static void begin_try(upstream_try_t *t)
+{
+    upstream_exchange_t *x = t->exchange;
+
+    t->begun_usec = gate_mono_usec();
+    t->waited_usec = x->body.waited_usec;
+    t->multiplexed = t->member->parts.scheme[0] == 'h' && t->member->parts.scheme[1] == '2';
+    if (x->group->try_timeout_usec > 0) {
+        t->deadline_usec = t->begun_usec + x->group->try_timeout_usec;
+    }
+    gate_inflight_begin(gate_core()->registry, gate_core()->seat, t->member->slot);
+    t->inflight = 1;
+}
+
+void upstream_try_uncount(upstream_try_t *t)
+{
+    if (t->inflight) {
+        gate_inflight_end(gate_core()->registry, gate_core()->seat, t->member->slot);
+        t->inflight = 0;
+    }
+}
+
+int upstream_try_run(upstream_try_t *t, apr_pool_t *pool)
+{
+    upstream_exchange_t *x = t->exchange;
+    upstream_try_t *former;
+    int rc = HTTP_INTERNAL_SERVER_ERROR;
+
+    begin_try(t);
+    upstream_shadow(t, pool);
+    t->worker = upstream_worker_hold(t->member, x->group);
+    if (t->worker) {
+        upstream_shadow_enter(t);
+        former = upstream_try_set(t);
+        rc = run_handler(t, pool);
+        upstream_try_set(former);
+        upstream_answer_finish(t, rc);
+        upstream_shadow_end(t);
+        if (t->answer == ANSWER_NONE && rc == DONE && t->shadow->status == HTTP_SWITCHING_PROTOCOLS) {
+            t->answer = ANSWER_TUNNEL;
+            t->status = HTTP_SWITCHING_PROTOCOLS;
+            upstream_shadow_tunnelled(t);
+        }
+    }
+    if (t->answer == ANSWER_NONE) {
+        classify_unanswered(t, rc);
+    }
+    else {
+        classify_answered(t);
+    }
+    if (t->lane) {
+        if (!t->whole) {
+            close_lane(t);
+        }
+        upstream_lane_give(t->worker, t->lane);
+    }
+    if (t->worker) {
+        upstream_worker_release(t->worker);
+    }
+    upstream_try_uncount(t);
+    return rc;
+}

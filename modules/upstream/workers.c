@@ -1,0 +1,247 @@
+/*
+ * workers.c - mod_proxy's idea of each member in this process: a proxy_worker with its pool of connections.
+ * Made when a member is first used, kept as long as a roster has it or a try uses it. mod_proxy's own error state never interferes:
+ * workers without a balancer have PROXY_WORKER_IGNORE_ERRORS.
+ * Pools:   each has a pool of its own (no parent, so any thread may end it), which the child's exit ends too.
+ * Locking: one mutex for the table, reference counts and lanes; a worker is made under it.
+ */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include <apr_strings.h>
+#include <apr_thread_mutex.h>
+
+#include "upstream.h"
+
+#define ADDRESS_TTL_SEC 30 /* for host names: as long as mod_proxy may use an old address */
+
+struct upstream_worker {
+    uint32_t slot, incarnation, group;
+    uint32_t references;      /* the table's own included */
+    apr_pool_t *pool;
+    const char *url, *prefix;
+    int64_t connect_usec, timeout_usec;
+    int named;                /* the host is a name, not an address */
+    int upgrades;             /* WebSocket may pass */
+    proxy_worker *shared;
+    upstream_lane_t *lanes;   /* not in use */
+};
+
+static struct {
+    apr_pool_t *pchild;
+    apr_thread_mutex_t *mutex;
+    upstream_worker_t **at;   /* by slot */
+    uint32_t count;
+} table;
+
+static void drop_locked(upstream_worker_t *w)
+{
+    if (--w->references == 0) {
+        apr_pool_destroy(w->pool);
+    }
+}
+
+static apr_status_t workers_end(void *unused)
+{
+    uint32_t i;
+
+    (void)unused;
+    for (i = 0; i < table.count; i++) {
+        if (table.at[i]) {
+            drop_locked(table.at[i]);
+            table.at[i] = NULL;
+        }
+    }
+    table.count = 0;
+    return APR_SUCCESS;
+}
+
+void upstream_workers_init(apr_pool_t *pchild, uint32_t members)
+{
+    table.pchild = pchild;
+    table.count = members;
+    table.at = apr_pcalloc(pchild, members * sizeof(upstream_worker_t *));
+    apr_thread_mutex_create(&table.mutex, APR_THREAD_MUTEX_DEFAULT, pchild);
+    /* before mod_proxy's and the mutexes' own cleanups: connections end in good order */
+    apr_pool_pre_cleanup_register(pchild, NULL, workers_end);
+}
+
+/* What mod_proxy is to do with it: our times, addresses looked up again now and then, WebSocket. */
+static void settle(const upstream_worker_t *w, proxy_worker *worker)
+{
+    proxy_worker_shared *s = worker->s;
+
+    s->conn_timeout = w->connect_usec;
+    s->conn_timeout_set = 1;
+    s->timeout = w->timeout_usec;
+    s->timeout_set = 1;
+    s->keepalive = 1;
+    s->keepalive_set = 1;
+    if (w->named) {
+        s->address_ttl = ADDRESS_TTL_SEC;
+        s->address_ttl_set = 1;
+    }
+    if (w->upgrades) {
+        apr_cpystrn(s->upgrade, "websocket", sizeof s->upgrade);
+    }
+}
+
+/* @param alone  for one try at a time */
+static proxy_worker *make_worker(const upstream_worker_t *w, server_rec *s, int alone)
+{
+    proxy_worker *worker = NULL;
+    const char *err = ap_proxy_define_worker_ex(w->pool, &worker, NULL, NULL, w->url, AP_PROXY_WORKER_IS_PREFIX);
+    apr_status_t rv = APR_EGENERAL;
+
+    if (!err) {
+        settle(w, worker);
+        if (alone) {
+            worker->s->hmax = 1;
+        }
+        rv = ap_proxy_initialize_worker(worker, s, w->pool);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GATE_LOGNO(0210)
+                     "member %s: mod_proxy makes no worker for it (%s): the member is passed over", w->url,
+                     err ? err : "not initialised");
+        return NULL;
+    }
+    return worker;
+}
+
+/* A port that the scheme implies is left out: Host would name it. */
+static const char *prefix_of(apr_pool_t *p, const gate_url_t *url)
+{
+    const char *host = strchr(url->host, ':') ? apr_psprintf(p, "[%s]", url->host) : url->host;
+    int implied = !url->port_given || (url->port == 443 && strcmp(url->scheme, "https") == 0);
+
+    if (implied && strstr("http https ws wss h2 h2c", url->scheme)) {
+        return apr_psprintf(p, "%s://%s%s", url->scheme, host, url->path);
+    }
+    return url->port ? apr_psprintf(p, "%s://%s:%u%s", url->scheme, host, url->port, url->path)
+                     : apr_psprintf(p, "%s://%s%s", url->scheme, host, url->path);
+}
+
+const char *upstream_worker_prefix(const upstream_worker_t *w)
+{
+    return w->prefix;
+}
+
+static upstream_worker_t *make(const gate_roster_member_t *member, const upstream_group_t *group)
+{
+    apr_pool_t *pool = NULL;
+    upstream_worker_t *w;
+    struct in6_addr address;
+    int64_t first = group->first_byte_usec > 0 ? group->first_byte_usec : UPSTREAM_FIRST_BYTE_USEC;
+    int64_t idle = group->idle_usec > 0 ? group->idle_usec : UPSTREAM_IDLE_USEC;
+
+    if (apr_pool_create_unmanaged_ex(&pool, NULL, NULL) != APR_SUCCESS) {
+        return NULL;
+    }
+    apr_pool_tag(pool, "gate_upstream_worker");
+    w = apr_pcalloc(pool, sizeof *w);
+    w->pool = pool;
+    w->slot = member->slot;
+    w->incarnation = member->incarnation;
+    w->group = group->index;
+    w->references = 1;
+    w->url = apr_pstrdup(pool, member->url);
+    w->prefix = prefix_of(pool, &member->parts);
+    w->connect_usec = group->connect_usec > 0 ? group->connect_usec : UPSTREAM_CONNECT_USEC;
+    w->timeout_usec = first > idle ? first : idle;
+    w->named = !member->parts.unix_path && inet_pton(AF_INET, member->parts.host, &address) != 1
+               && inet_pton(AF_INET6, member->parts.host, &address) != 1;
+    w->upgrades = strncmp(member->parts.scheme, "http", 4) == 0;
+    return w;
+}
+
+upstream_worker_t *upstream_worker_hold(const gate_roster_member_t *member, const upstream_group_t *group)
+{
+    upstream_worker_t *w;
+
+    if (member->slot >= table.count) {
+        return NULL;
+    }
+    apr_thread_mutex_lock(table.mutex);
+    w = table.at[member->slot];
+    if (w && w->incarnation > member->incarnation) {
+        /* an exchange that began before the slot changed hands: a worker of its own, gone with it */
+        w = make(member, group);
+    }
+    else {
+        if (!w || w->incarnation != member->incarnation) {
+            upstream_worker_t *old = w;
+
+            w = table.at[member->slot] = make(member, group);
+            if (old) {
+                drop_locked(old);
+            }
+        }
+        if (w) {
+            w->references++;
+        }
+    }
+    apr_thread_mutex_unlock(table.mutex);
+    return w;
+}
+
+void upstream_worker_release(upstream_worker_t *w)
+{
+    apr_thread_mutex_lock(table.mutex);
+    drop_locked(w);
+    apr_thread_mutex_unlock(table.mutex);
+}
+
+void upstream_workers_follow(const gate_roster_t *roster)
+{
+    uint32_t i;
+
+    apr_thread_mutex_lock(table.mutex);
+    for (i = 0; i < table.count; i++) {
+        upstream_worker_t *w = table.at[i];
+
+        if (w && w->group == roster->group && gate_roster_find(roster, w->slot, w->incarnation) < 0) {
+            table.at[i] = NULL;
+            drop_locked(w);
+        }
+    }
+    apr_thread_mutex_unlock(table.mutex);
+}
+
+proxy_worker *upstream_worker_shared(upstream_worker_t *w, server_rec *s)
+{
+    apr_thread_mutex_lock(table.mutex);
+    if (!w->shared) {
+        w->shared = make_worker(w, s, 0);
+    }
+    apr_thread_mutex_unlock(table.mutex);
+    return w->shared;
+}
+
+upstream_lane_t *upstream_lane_take(upstream_worker_t *w, server_rec *s)
+{
+    upstream_lane_t *lane;
+
+    apr_thread_mutex_lock(table.mutex);
+    lane = w->lanes;
+    if (lane) {
+        w->lanes = lane->next;
+    }
+    else {
+        lane = apr_pcalloc(w->pool, sizeof *lane);
+        lane->worker = make_worker(w, s, 1);
+        if (!lane->worker) {
+            lane = NULL;
+        }
+    }
+    apr_thread_mutex_unlock(table.mutex);
+    return lane;
+}
+
+void upstream_lane_give(upstream_worker_t *w, upstream_lane_t *lane)
+{
+    apr_thread_mutex_lock(table.mutex);
+    lane->next = w->lanes;
+    w->lanes = lane;
+    apr_thread_mutex_unlock(table.mutex);
+}

@@ -9,6 +9,7 @@
 #include <apr_strings.h>
 #include <http_core.h>
 
+#include "gate_group_conf.h"
 #include "gate_parse.h"
 #include "upstream.h"
 
@@ -21,6 +22,7 @@ void upstream_config_reset(apr_pool_t *pconf)
 {
     upstream_groups = apr_array_make(pconf, 8, sizeof(upstream_group_t *));
     open_group = NULL;
+    gate_group_conf_end();
 }
 
 upstream_group_t *upstream_group_named(const char *name, apr_size_t len)
@@ -488,7 +490,9 @@ static const char *set_upstream(cmd_parms *cmd, void *dir, const char *args)
         return err;
     }
     open_group = make_group(cmd, name);
+    gate_group_conf_begin(name);
     err = ap_walk_config(cmd->directive->first_child, cmd, cmd->context);
+    gate_group_conf_end();
     if (!err && open_group->members->nelts == 0) {
         err = apr_psprintf(cmd->pool, "<GateUpstream>: group '%s' has no member; write GateMember http://10.0.0.1:8080 in it", name);
     }

@@ -50,4 +50,7 @@ void gate_core_tend(void);
 /** Path given by GateStateFile, absolute; NULL when off. */
 const char *gate_core_state_path(void);
 
+/** Something that a section of the state file keeps has changed (gate_state_file.h): one atomic add. Children only. */
+void gate_core_changed(void);
+
 #endif

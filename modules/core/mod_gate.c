@@ -18,7 +18,10 @@
 #include "gate_log.h"
 #include "gate_parse.h"
 #include "gate_section.h"
+#include "gate_state_file.h"
+#include "gate_upkeep.h"
 #include "selfcheck.h"
+#include "state_glue.h"
 
 #define MEMORY_DEFAULT (UINT64_C(32) << 20)
 #define MEMORY_MIN (UINT64_C(8) << 20)
@@ -266,6 +269,8 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     gate_report_listeners_clear();
     gate_seat_sweepers_clear();
     gate_sections_clear();
+    gate_state_sections_clear();
+    gate_upkeep_clear();
     gate_group_conf_end();
     return OK;
 }
@@ -294,7 +299,7 @@ static int open_arena(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     core.started_wall_usec = r->started_wall_usec;
     gate_arena_begin(core.arena, conf->memory_bytes);
     if (open_seats(s, r->limits.seats) != APR_SUCCESS || open_events(s) != APR_SUCCESS
-        || open_registry(s, pconf, r) != APR_SUCCESS) {
+        || open_registry(s, pconf, r) != APR_SUCCESS || state_open(s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     gate_seat_on_sweep(gate_registry_sweep, core.registry);
@@ -358,6 +363,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(open_arena, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_post_config(settle_arena, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_child_init(take_seat, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_child_init(state_child, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_child_status(child_ended, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(selfcheck_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(tend, NULL, NULL, APR_HOOK_REALLY_FIRST);

@@ -28,6 +28,7 @@ GLUE_upstream += answer_filter.c backend_filter.c replay.c workers.c tell.c
 LIBS_upstream = libcrypto
 
 # --- health: probes and outlier ejection --------------------------------------------------
+LOGIC_health += health_state.c health_zone.c lease.c outlier.c grpc_health.c
 LIBS_health = libcurl libcrypto
 
 # --- cache: shared-memory store, variants, purges -----------------------------------------

@@ -14,6 +14,7 @@ LOGIC_core += lock.c lease.c zone.c seat.c
 LOGIC_core += registry.c members.c standing.c numbers.c roster.c
 LOGIC_core += section.c group_conf.c
 GLUE_core += mod_gate.c selfcheck.c
+GLUE_core += view_request.c
 LOGIC_core += address.c siphash.c state_file.c state_keep.c upkeep.c
 GLUE_core += state_glue.c
 LIBS_core = libcrypto

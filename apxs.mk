@@ -22,10 +22,11 @@ LIBS_core = libcrypto
 # --- upstream: groups, members, balancing, retries, gate:// -------------------------------
 LOGIC_upstream += balance.c balance_round_robin.c balance_least_connections.c balance_two_choices.c
 LOGIC_upstream += balance_least_time.c balance_first.c balance_hash.c
-LOGIC_upstream += retry.c reverse.c sticky.c
+LOGIC_upstream += retry.c reverse.c
 LOGIC_upstream += pick.c
 GLUE_upstream += mod_gate_upstream.c upstream_config.c upstream_check.c select.c dispatch.c try.c shadow.c
 GLUE_upstream += answer_filter.c backend_filter.c replay.c workers.c tell.c
+LOGIC_upstream += sticky.c queue.c
 LIBS_upstream = libcrypto
 
 # --- health: probes and outlier ejection --------------------------------------------------

@@ -30,7 +30,7 @@ LOGIC_upstream += sticky.c queue.c
 LIBS_upstream = libcrypto
 
 # --- health: probes and outlier ejection --------------------------------------------------
-LOGIC_health += health_state.c health_zone.c lease.c outlier.c grpc_health.c
+LOGIC_health += health_state.c health_zone.c outlier.c grpc_health.c
 LIBS_health = libcurl libcrypto
 
 # --- cache: shared-memory store, variants, purges -----------------------------------------

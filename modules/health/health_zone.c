@@ -211,6 +211,7 @@ int health_zone_validate(const void *base, uint64_t size_bytes, void *ctx, char 
         || head->members != limits->members) {
         return fault(why, why_size, 0, "the header does not fit", 0);
     }
+    faults = gate_lease_validate(&head->lease, why, (uint32_t)why_size);
     if (atomic_load(&head->alarm) > 1) {
         faults = fault(why, why_size, faults, "the alarm is neither on nor off", 0);
     }

@@ -1,6 +1,6 @@
 /*
  * health_zone.h - what all children know about checks and ejections of each member.
- * Depends: lease.h, outlier.h, health_state.h.
+ * Depends: gate_lease.h, outlier.h, health_state.h.
  *
  * ZONE "health": [ header: lease, alarm | a lock per group | a row per member slot ]
  * FROZEN  capacities; each process uses those of its own private handle.
@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 #include "health_state.h"
-#include "lease.h"
+#include "gate_lease.h"
 #include "outlier.h"
 
 #define HEALTH_LAYOUT 1u
@@ -86,7 +86,7 @@ typedef struct {
 
 typedef struct {
     uint32_t magic, layout, groups, members;
-    lease_t lease;
+    gate_lease_t lease;
     _Atomic int64_t beat_usec;     /* the prober's last pass */
     _Atomic uint32_t alarm;        /* 1 while checks are not trusted because the prober has stopped */
     _Atomic uint32_t in_flight;

@@ -1,168 +1,211 @@
-/* test_lease.c - one process at a time checks, and another goes on when it is killed, at any instruction. */
+/* test_lease.c - one holder at a time; the next one when it dies, hangs, or is of an older generation. */
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "gate_lease.h"
 #include "gate_time.h"
-#include "lease.h"
 
-#define SEC INT64_C(1000000)
-#define KILLS 100
-#define CHILDREN 4
+#define SECOND INT64_C(1000000)
 
 typedef struct {
-    lease_t lease;
-    _Atomic uint64_t passes;    /* by holders */
-    _Atomic uint32_t inside;    /* holders at work */
-} world_t;
+    gate_lease_t lease;
+    _Atomic uint32_t ready;
+    _Atomic uint32_t holders; /* how many think that it is theirs */
+    _Atomic uint32_t clashes;
+} shared_t;
 
-static world_t *map_world(void)
+static shared_t *shared_new(void)
 {
-    return mmap(NULL, sizeof(world_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared_t *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(s != MAP_FAILED);
+    return s;
 }
 
-static void test_take_and_leave(void **state)
+static void shared_end(shared_t *s)
 {
-    world_t *w = map_world();
-    uint64_t self = lease_self();
+    char why[100] = "";
 
-    (void)state;
-    assert_int_equal((uint32_t)self, getpid());
-    assert_int_equal(lease_take(&w->lease, self, 1, SEC, SEC), LEASE_NEW);
-    assert_int_equal(lease_take(&w->lease, self, 1, SEC, SEC), LEASE_MINE);
-    assert_true(lease_is_mine(&w->lease, self));
-    assert_int_equal(lease_holder(&w->lease), getpid());
-    lease_leave(&w->lease, self + 1);
-    assert_true(lease_is_mine(&w->lease, self));
-    lease_leave(&w->lease, self);
-    assert_int_equal(lease_holder(&w->lease), 0);
+    assert_int_equal(gate_lease_validate(&s->lease, why, sizeof why), 0);
+    munmap(s, sizeof *s);
 }
 
-/* A living process that holds nothing but its name. */
-static pid_t sleeper(uint64_t *self)
+static pid_t child_holds(shared_t *s, uint32_t generation, int64_t now, int64_t term)
 {
-    int ends[2];
-    pid_t pid;
+    pid_t pid = fork();
 
-    assert_int_equal(pipe(ends), 0);
-    pid = fork();
     if (pid == 0) {
-        uint64_t me = lease_self();
-
-        if (write(ends[1], &me, sizeof me) != sizeof me) {
-            _exit(1);
+        if (gate_lease_ask(&s->lease, generation, now, term) == 2) {
+            atomic_store(&s->ready, 1);
         }
-        pause();
-        _exit(0);
+        for (;;) {
+            pause();
+        }
     }
-    assert_int_equal(read(ends[0], self, sizeof *self), sizeof *self);
-    close(ends[0]);
-    close(ends[1]);
+    while (!atomic_load(&s->ready)) {
+        usleep(1000);
+    }
+    atomic_store(&s->ready, 0);
     return pid;
 }
 
-static void test_stealing(void **state)
+static void end(pid_t pid)
 {
-    world_t *w = map_world();
-    uint64_t other, self = lease_self();
-    pid_t pid = sleeper(&other);
-    int status;
-
-    (void)state;
-    assert_int_equal(lease_take(&w->lease, other, 1, SEC, SEC), LEASE_NEW);
-    assert_int_equal(lease_take(&w->lease, self, 1, 2 * SEC - 1, SEC), LEASE_OTHER);
-    /* it hangs */
-    assert_int_equal(lease_take(&w->lease, self, 1, 2 * SEC, SEC), LEASE_NEW);
-    assert_false(lease_is_mine(&w->lease, other));
-    assert_int_equal(lease_take(&w->lease, other, 1, 3 * SEC, SEC), LEASE_NEW);
-    /* it dies */
     kill(pid, SIGKILL);
-    waitpid(pid, &status, 0);
-    assert_int_equal(lease_take(&w->lease, self, 1, 3 * SEC + 1, SEC), LEASE_NEW);
-    assert_int_equal(atomic_load(&w->lease.changes), 4);
+    waitpid(pid, NULL, 0);
 }
 
-static void test_generations(void **state)
+static void test_taken_and_renewed(void **state)
 {
-    world_t *w = map_world();
-    uint64_t other, self = lease_self();
-    pid_t pid = sleeper(&other);
-    int status;
+    shared_t *s = shared_new();
 
     (void)state;
-    assert_int_equal(lease_take(&w->lease, other, 3, SEC, 100 * SEC), LEASE_NEW);
-    assert_int_equal(lease_take(&w->lease, self, 2, 200 * SEC, SEC), LEASE_OTHER);
-    assert_int_equal(lease_take(&w->lease, self, 3, 2 * SEC, SEC), LEASE_OTHER);
-    assert_int_equal(lease_take(&w->lease, self, 4, 2 * SEC, SEC), LEASE_NEW);
-    kill(pid, SIGKILL);
-    waitpid(pid, &status, 0);
+    assert_int_equal(gate_lease_ask(&s->lease, 1, 100, SECOND), 2);
+    assert_int_equal(gate_lease_ask(&s->lease, 1, 200, SECOND), 1);
+    assert_int_equal(gate_lease_ask(&s->lease, 1, 200 + SECOND, SECOND), 2); /* too late: somebody might have had it */
+    gate_lease_end(&s->lease);
+    assert_int_equal(gate_lease_ask(&s->lease, 1, 300 + SECOND, SECOND), 2);
+    shared_end(s);
 }
 
-static void hold_and_work(world_t *w)
+static void test_another_has_it(void **state)
 {
-    uint64_t self = lease_self();
+    shared_t *s = shared_new();
+    pid_t child = child_holds(s, 1, 0, SECOND);
 
-    for (;;) {
-        if (lease_take(&w->lease, self, 1, gate_mono_usec(), SEC) != LEASE_OTHER) {
-            atomic_fetch_add(&w->passes, 1);
-        } else {
-            usleep(200);
+    (void)state;
+    assert_int_equal(gate_lease_ask(&s->lease, 1, 10, SECOND), 0);
+    gate_lease_end(&s->lease); /* not ours: nothing happens */
+    assert_int_equal(gate_lease_ask(&s->lease, 1, SECOND - 1, SECOND), 0);
+    kill(child, SIGSTOP);
+    assert_int_equal(gate_lease_ask(&s->lease, 1, SECOND, SECOND), 2); /* its time is up */
+    end(child);
+    shared_end(s);
+}
+
+static void test_dead_holder(void **state)
+{
+    shared_t *s = shared_new();
+    int i;
+
+    (void)state;
+    for (i = 0; i < 100; i++) {
+        pid_t child = child_holds(s, 1, i, 1000 * SECOND);
+
+        kill(child, SIGKILL);
+        while (gate_process_stamp((uint32_t)child)) {
+            usleep(100); /* a zombie counts as gone */
         }
+        assert_int_equal(gate_lease_ask(&s->lease, 1, i, SECOND), 2);
+        gate_lease_end(&s->lease);
+        waitpid(child, NULL, 0);
     }
+    assert_int_equal(atomic_load(&s->lease.terms), 200);
+    shared_end(s);
 }
 
-/* The holder is killed again and again; each time somebody goes on, long before the lease ends by itself. */
-static void test_killed_holders(void **state)
+static void test_later_generation_takes_over(void **state)
 {
-    world_t *w = map_world();
-    pid_t child[CHILDREN] = { 0 };
-    int i, k, round, status;
+    shared_t *s = shared_new();
+    pid_t child = child_holds(s, 2, 0, SECOND);
 
     (void)state;
-    for (round = 0; round < KILLS; round++) {
-        uint64_t seen;
+    assert_int_equal(gate_lease_ask(&s->lease, 1, 10, SECOND), 0);
+    assert_int_equal(gate_lease_ask(&s->lease, 3, 10, SECOND), 2);
+    end(child);
+    child = child_holds(s, 4, 20, SECOND);
+    assert_int_equal(gate_lease_ask(&s->lease, 3, 30, SECOND), 0); /* ours no more */
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    assert_int_equal(gate_lease_ask(&s->lease, 3, 30, SECOND), 0); /* a child of the later generation is to have it */
+    assert_int_equal(gate_lease_ask(&s->lease, 3, 20 + SECOND, SECOND), 2);
+    shared_end(s);
+}
 
-        for (i = 0; i < CHILDREN; i++) {
-            if (!child[i] && (child[i] = fork()) == 0) {
-                hold_and_work(w);
+/* Holders that are killed at any instruction, the lock's included. */
+static void test_killed_anywhere(void **state)
+{
+    shared_t *s = shared_new();
+    int i, got = 0;
+
+    (void)state;
+    for (i = 0; i < 60; i++) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            for (;;) {
+                gate_lease_ask(&s->lease, 1, gate_mono_usec(), SECOND * 1000);
+                gate_lease_end(&s->lease);
             }
         }
-        seen = atomic_load(&w->passes);
-        for (k = 0; k < 20000 && atomic_load(&w->passes) < seen + 10; k++) {
-            usleep(100);
+        usleep(500 + i * 37);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        got = gate_lease_ask(&s->lease, 1, gate_mono_usec(), SECOND);
+        if (!got) { /* the lock's dead owner is noticed after a moment */
+            usleep(5000);
+            got = gate_lease_ask(&s->lease, 1, gate_mono_usec(), SECOND);
         }
-        assert_true(k < 20000);
-        for (i = 0; i < CHILDREN; i++) {
-            if ((uint32_t)child[i] == lease_holder(&w->lease)) {
-                kill(child[i], SIGKILL);
-                waitpid(child[i], &status, 0);
-                child[i] = 0;
+        assert_int_equal(got, 2);
+        gate_lease_end(&s->lease);
+    }
+    shared_end(s);
+}
+
+static void contend(shared_t *s)
+{
+    int64_t until = gate_mono_usec() + SECOND / 2;
+
+    while (gate_mono_usec() < until) {
+        if (gate_lease_ask(&s->lease, 1, gate_mono_usec(), SECOND * 1000)) {
+            if (atomic_fetch_add(&s->holders, 1) != 0) {
+                atomic_fetch_add(&s->clashes, 1);
             }
+            atomic_fetch_sub(&s->holders, 1);
+            gate_lease_end(&s->lease);
+        }
+        usleep(50);
+    }
+}
+
+static void test_processes_exclude_each_other(void **state)
+{
+    shared_t *s = shared_new();
+    pid_t pid[4];
+    int i;
+
+    (void)state;
+    for (i = 0; i < 4; i++) {
+        pid[i] = fork();
+        if (pid[i] == 0) {
+            contend(s);
+            _exit(0);
         }
     }
-    assert_true(atomic_load(&w->lease.changes) >= KILLS / 2);
-    for (i = 0; i < CHILDREN; i++) {
-        if (child[i]) {
-            kill(child[i], SIGKILL);
-            waitpid(child[i], &status, 0);
-        }
+    for (i = 0; i < 4; i++) {
+        waitpid(pid[i], NULL, 0);
     }
+    assert_int_equal(atomic_load(&s->clashes), 0);
+    assert_true(atomic_load(&s->lease.terms) > 4);
+    shared_end(s);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_take_and_leave),
-        cmocka_unit_test(test_stealing),
-        cmocka_unit_test(test_generations),
-        cmocka_unit_test(test_killed_holders),
+        cmocka_unit_test(test_taken_and_renewed), cmocka_unit_test(test_another_has_it),
+        cmocka_unit_test(test_dead_holder), cmocka_unit_test(test_later_generation_takes_over),
+        cmocka_unit_test(test_killed_anywhere), cmocka_unit_test(test_processes_exclude_each_other),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,7 +38,7 @@
         FIELDS(GATE_CONF_MERGE_)                                                          \
         return conf;                                                                      \
     }                                                                                     \
-    static inline void prefix##_defaults(struct_t *conf)                                  \
+    static inline __attribute__((unused)) void prefix##_defaults(struct_t *conf)          \
     {                                                                                     \
         FIELDS(GATE_CONF_DEFAULT_)                                                        \
     }

@@ -70,8 +70,10 @@ else
 O ?= build
 endif
 
-APR_CPPFLAGS := $(shell $(APXS) -q EXTRA_CPPFLAGS) $(shell apr-1-config --includes) $(shell apu-1-config --includes)
-HTTPD_CPPFLAGS := -I$(shell $(APXS) -q INCLUDEDIR)
+# system headers: what their macros make of our code is not warned about (APR_RING subtracts null pointers)
+APR_CPPFLAGS := $(shell $(APXS) -q EXTRA_CPPFLAGS) $(patsubst -I%,-isystem %,$(filter-out -I/usr/include,\
+    $(sort $(shell apr-1-config --includes) $(shell apu-1-config --includes))))
+HTTPD_CPPFLAGS := -isystem $(shell $(APXS) -q INCLUDEDIR)
 APR_LIBS := $(shell apu-1-config --link-ld --libs) $(shell apr-1-config --link-ld --libs)
 ALL_LIBS := $(sort $(foreach m,$(MODULES),$(LIBS_$(m))))
 ALL_OPTLIBS := $(foreach l,$(sort $(foreach m,$(MODULES),$(OPTLIBS_$(m)))),$(shell $(PKG_CONFIG) --exists $(l) && echo $(l)))

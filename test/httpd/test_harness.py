@@ -53,7 +53,7 @@ def test_upstream_wrong(lab, what):
     member = lab.upstream().behave(what)
     with pytest.raises((BadAnswer, ConnectionError)):
         get(member.port)
-    assert member.process.alive() == (what != "dies")
+    procs.wait_until(lambda: member.process.alive() == (what != "dies"), 5, "the process ended, or lives")
 
 
 def test_upstream_hangs(lab):

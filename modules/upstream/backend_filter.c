@@ -8,7 +8,14 @@
 #include <http_core.h>
 #include <util_filter.h>
 
+#include <apr_portable.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
 #include "upstream.h"
+
+#define SILENCE_MIN_USEC INT64_C(1000000)
+#define PROBE_AFTER_SEC 5 /* of quiet; workers.c switches probes (SO_KEEPALIVE) on */
 
 typedef struct {
     apr_socket_t *socket;
@@ -170,6 +177,20 @@ static apr_status_t backend_in(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_
     return rv;
 }
 
+void upstream_backend_watch(apr_socket_t *socket, const upstream_group_t *group)
+{
+    int64_t usec = group->connect_usec > SILENCE_MIN_USEC ? group->connect_usec : SILENCE_MIN_USEC;
+    int user_timeout_ms = (int)(usec / 1000), idle_sec = PROBE_AFTER_SEC, interval_sec = 1;
+    apr_os_sock_t fd;
+
+    /* not every kind of socket has these: then a silent machine is noticed by GateTimeout's waits only */
+    if (apr_os_sock_get(&fd, socket) == APR_SUCCESS) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_sec, sizeof idle_sec);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_sec, sizeof interval_sec);
+    }
+}
+
 int upstream_backend_attach(conn_rec *c, void *socket)
 {
     upstream_try_t *t = try_now;
@@ -181,6 +202,7 @@ int upstream_backend_attach(conn_rec *c, void *socket)
     backend = apr_pcalloc(c->pool, sizeof *backend);
     backend->socket = socket;
     backend->timeout = -2;
+    upstream_backend_watch(socket, t->exchange->group);
     ap_add_input_filter_handle(in_handle, backend, NULL, c);
     ap_add_output_filter_handle(out_handle, backend, NULL, c);
     t->fresh = 1;

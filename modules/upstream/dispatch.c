@@ -222,25 +222,34 @@ static pick_answer_t pick(upstream_exchange_t *x)
     pick_ask_t ask = {
         .registry = gate_core()->registry, .roster = x->roster, .strategy = group->strategy, .tried = x->tried,
         .tried_count = x->tries, .load_factor_milli = group->load_factor_milli, .panic_milli = group->panic_milli,
-        .key_hash = x->key_hash, .slow_start_usec = group->slow_start_usec, .now_usec = gate_mono_usec()
+        .key_hash = x->key_hash, .slow_start_usec = group->slow_start_usec, .now_usec = gate_mono_usec(), .seat = gate_core()->seat
     };
+    pick_answer_t answer;
 
-    if (group->strategy->needs & GATE_BALANCE_RANDOM) {
+    if ((group->strategy->needs & GATE_BALANCE_RANDOM) || x->tries) {
         ask.random = random_bits();
     }
-    return pick_member(&ask, x->r->pool);
+    answer = pick_member(&ask, x->r->pool);
+    x->next = answer.index;
+    x->next_is_trial = answer.is_trial;
+    return answer;
+}
+
+static int was_sent(const upstream_try_t *t)
+{
+    return t->bytes_out != 0 || (t->lane && t->connected_usec);
 }
 
 retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *t, gate_outcome_e outcome, int status)
 {
     gate_core_t *core = gate_core();
     retry_try_t ended = {
-        .outcome = outcome, .status = status, .request_sent = t->bytes_out != 0 || (t->lane && t->connected_usec),
+        .outcome = outcome, .status = status, .request_sent = was_sent(t),
         .body_whole = !x->body.present || (!x->body.dropped && !x->body.failed), .response_passed_on = t->answer == ANSWER_PASSED,
         .idle_died = t->reused && !t->bytes_in && t->answer == ANSWER_NONE
     };
     retry_standing_t standing = {
-        .method = x->r->method, .tries = x->tries, .replaced = x->replaced, .others = 1,
+        .method = x->r->method, .tries = x->tries, .replaced = x->replaced, .others = 1, .counted = x->retrying,
         .deadline_usec = x->deadline_usec, .now_usec = gate_mono_usec()
     };
     retry_verdict_t verdict;
@@ -253,7 +262,6 @@ retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *
     if (verdict.action == RETRY_OTHER) {
         pick_answer_t other = pick(x);
 
-        x->next = other.index;
         if (other.index < 0) {
             standing.others = 0;
             verdict = retry_decide(&x->group->retry, &ended, &standing);
@@ -270,12 +278,13 @@ static upstream_try_t *next_try(upstream_exchange_t *x, int fresh)
     t->exchange = x;
     t->member = &x->roster->members[x->next];
     t->fresh_wanted = fresh;
+    t->is_trial = x->next_is_trial;
     x->replaced = fresh;
     x->last_id = apr_pstrdup(x->r->pool, t->member->id);
     if (!fresh) {
         x->tried[x->tries].slot = t->member->slot;
         x->tried[x->tries++].incarnation = t->member->incarnation;
-        if (x->tries == 2) {
+        if (x->last && was_sent(x->last) && !x->retrying) {
             gate_group_retrying_add(core->registry, core->seat, x->group->index, 1);
             x->retrying = 1;
         }
@@ -348,7 +357,6 @@ static int run_exchange(upstream_exchange_t *x)
     upstream_try_t *t;
     int rc, fresh = 0;
 
-    x->next = first.index;
     if (first.index < 0) {
         x->full = first.full;
         return upstream_fail(x, NULL, GATE_OUTCOME_COUNT);

@@ -4,6 +4,7 @@
 #include "pick.h"
 
 #define USUAL 32 /* groups up to this size need no memory */
+#define TRIAL_LEASE_USEC (INT64_C(90) * 1000000) /* longer than a try usually may take: then the next one may */
 
 typedef struct {
     const pick_ask_t *ask;
@@ -11,6 +12,7 @@ typedef struct {
     gate_candidate_t *candidates;
     uint32_t *places;    /* of each candidate in the roster */
     uint32_t count;
+    int trial;           /* place of an ejected member that is to be tried, or -1 */
     int has_tier;
     uint32_t tier_backup, tier_priority;
     pick_answer_t answer;
@@ -82,10 +84,18 @@ static void consider(gather_t *g, uint32_t place)
 {
     const pick_ask_t *ask = g->ask;
     const gate_roster_member_t *member = &ask->roster->members[place];
-    uint32_t inflight = 0;
+    uint32_t inflight = 0, verdict;
     int tier;
 
-    if ((gate_verdict(ask->registry, member->slot) & g->unusable) || was_tried(ask, member)) {
+    verdict = gate_verdict(ask->registry, member->slot) & g->unusable;
+    if (was_tried(ask, member)) {
+        return;
+    }
+    if (verdict == GATE_VERDICT_EJECTED && g->trial < 0
+        && gate_trial_claim(ask->registry, member->slot, ask->seat, ask->now_usec, TRIAL_LEASE_USEC)) {
+        g->trial = (int)place;
+    }
+    if (verdict) {
         return;
     }
     g->answer.others++;
@@ -113,7 +123,7 @@ pick_answer_t pick_member(const pick_ask_t *ask, apr_pool_t *pool)
 {
     gate_candidate_t usual[USUAL];
     uint32_t usual_places[USUAL], i;
-    gather_t g = { .ask = ask, .candidates = usual, .places = usual_places, .answer = { .index = -1 } };
+    gather_t g = { .ask = ask, .candidates = usual, .places = usual_places, .trial = -1, .answer = { .index = -1 } };
 
     if (ask->roster->count > USUAL) {
         g.candidates = apr_palloc(pool, ask->roster->count * sizeof *g.candidates);
@@ -123,10 +133,17 @@ pick_answer_t pick_member(const pick_ask_t *ask, apr_pool_t *pool)
     for (i = 0; i < ask->roster->count; i++) {
         consider(&g, i);
     }
-    if (g.count > 0) {
+    if (g.trial >= 0) {
+        g.answer.index = g.trial;
+        g.answer.is_trial = 1;
+        g.answer.others++;
+    }
+    else if (g.count > 0) {
         gate_pick_t pick = {
-            .candidates = g.candidates, .count = g.count, .turn = gate_group_turn(ask->registry, ask->roster->group),
-            .key_hash = ask->key_hash, .random = ask->random, .load_factor_milli = ask->load_factor_milli, .now_usec = ask->now_usec
+            .candidates = g.candidates, .count = g.count, .key_hash = ask->key_hash, .random = ask->random,
+            .load_factor_milli = ask->load_factor_milli, .now_usec = ask->now_usec,
+            /* a further try takes no turn: with one member of two gone, every first turn would come to that one */
+            .turn = ask->tried_count ? ask->random : gate_group_turn(ask->registry, ask->roster->group)
         };
 
         g.answer.index = (int)g.places[ask->strategy->pick(&pick)];

@@ -22,17 +22,20 @@ typedef struct {
     uint32_t tried_count;
     uint32_t load_factor_milli;
     uint32_t panic_milli;           /* GatePanic; 0: off */
-    uint64_t key_hash, random;
+    uint64_t key_hash;
+    uint64_t random;                /* 64 random bits */
     int64_t slow_start_usec, now_usec;
+    int seat;                       /* of this process: claims trials */
 } pick_ask_t;
 
 typedef struct {
     int index;        /* into the roster; -1: nobody */
     uint32_t others;  /* usable members that were not tried yet, the picked one included */
     uint32_t full;    /* of those, how many are at their `connections` */
+    int is_trial;     /* the picked one is ejected and due for a trial, which this caller has claimed */
 } pick_answer_t;
 
-/** Takes the group's turn when there is somebody to choose from. */
+/** An ejected member that is due for a trial comes first. Takes the group's turn when there is somebody to choose from. */
 pick_answer_t pick_member(const pick_ask_t *ask, apr_pool_t *pool);
 
 #endif

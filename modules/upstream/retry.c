@@ -94,11 +94,11 @@ static int is_listed(const retry_rule_t *rule, const retry_try_t *ended)
     }
 }
 
-/* Would one exchange more on a further try be too many? An exchange that is on one already is within. */
+/* Would one exchange more on a further try be too many? An exchange that is counted already is within. */
 static int over_budget(const retry_rule_t *rule, const retry_standing_t *standing)
 {
     uint64_t allowed = (uint64_t)standing->active * rule->budget_milli / 1000;
-    uint64_t wanted = (uint64_t)standing->retrying + (standing->tries > 1 ? 0 : 1);
+    uint64_t wanted = (uint64_t)standing->retrying + (standing->counted ? 0 : 1);
 
     return wanted > (allowed > rule->floor ? allowed : rule->floor);
 }
@@ -146,7 +146,7 @@ retry_verdict_t retry_decide(const retry_rule_t *rule, const retry_try_t *ended,
     else if (standing->others == 0) {
         verdict.why = "no other member is left to try";
     }
-    else if (over_budget(rule, standing)) {
+    else if (ended->request_sent && over_budget(rule, standing)) {
         verdict.why = "the group's retry budget is used up";
     }
     else {

@@ -27,7 +27,8 @@ typedef struct {
     uint32_t attempts;         /* tries in all, the first included; 1: never again */
     unsigned on;               /* RETRY_ON_* */
     gate_status_set_t statuses; /* answers that are not passed on while there is another member */
-    uint32_t budget_milli;     /* share of the group's active exchanges that may be on a further try; 1000 = all */
+    uint32_t budget_milli;     /* share of the group's active exchanges that may be on a further try; 1000 = all. A connect that
+                                  failed was no load to anybody: what follows it is not counted, or a dead member would use it up */
     uint32_t floor;            /* see RETRY_FLOOR */
     int non_idempotent;        /* the configuration vouches that repeating any method does no harm */
 } retry_rule_t;
@@ -52,7 +53,8 @@ typedef struct {
     int replaced;              /* this try has already replaced a stale connection */
     uint32_t others;           /* usable members not yet tried */
     uint32_t active;           /* exchanges of the group in flight, this one included */
-    uint32_t retrying;         /* those on a second or later try, this one included if tries > 1 */
+    uint32_t retrying;         /* those on a further try that the budget counts: after a try whose request was sent */
+    int counted;               /* this one is among them */
     int64_t deadline_usec;     /* of the whole exchange, monotonic; 0: none */
     int64_t now_usec;
 } retry_standing_t;

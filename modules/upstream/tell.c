@@ -18,7 +18,7 @@ void upstream_tell_registry(upstream_exchange_t *x, const upstream_try_t *t)
     int64_t waited = x->body.waited_usec - t->waited_usec; /* for the client: not the member's */
     gate_report_t out = {
         .group = x->group->index, .slot = t->member->slot, .incarnation = t->member->incarnation, .outcome = t->outcome,
-        .status = t->status, .is_retry = x->tries > 1, .connect_usec = -1, .first_byte_usec = -1,
+        .status = t->status, .is_retry = x->tries > 1, .is_trial = t->is_trial, .connect_usec = -1, .first_byte_usec = -1,
         .total_usec = now - t->begun_usec - waited, .bytes_in = t->bytes_out, .bytes_out = t->bytes_in ? t->bytes_in : (uint64_t)t->passed_bytes,
         .now_usec = now, .why = t->why
     };

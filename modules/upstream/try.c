@@ -76,6 +76,9 @@ static int connect_lane(upstream_try_t *t, apr_pool_t *pool, char *url)
     if (rc == OK) {
         t->reused = before != NULL;
         t->fresh = !t->reused;
+        if (t->fresh) {
+            upstream_backend_watch(conn->sock, x->group);
+        }
         t->connected_usec = gate_mono_usec();
         t->waited_at_connect_usec = x->body.waited_usec;
         apr_socket_timeout_set(conn->sock, upstream_try_limit(t));

@@ -136,6 +136,7 @@ typedef struct upstream_try {
     upstream_lane_t *lane;      /* NULL for schemes with a conn_rec */
     request_rec *shadow;
     int multiplexed;            /* h2: bytes from the member need not be the answer's */
+    int is_trial;               /* of an ejected member: see gate_trial_claim() */
     int fresh_wanted;           /* no pooled connection: the last one was dead */
     int inflight;               /* counted in the registry */
 
@@ -197,6 +198,7 @@ struct upstream_exchange {
     int replaced;               /* the present try has replaced a stale connection */
     uint32_t full;              /* members that were passed over because they are at their `connections` */
     int next;                   /* roster index of the next try, -1: none */
+    int next_is_trial;
     int aside;                  /* a handler runs: these are put aside */
     int keepalives;
     ap_conn_keepalive_e keepalive;
@@ -265,6 +267,8 @@ void upstream_answer_error_page(request_rec *r);
 void upstream_note_logged(const ap_errorlog_info *info, const char *text);
 
 int upstream_backend_attach(conn_rec *c, void *socket);
+/** Has the system end a connection over which nothing gets through any more: else a pooled one to a silent machine costs a whole wait. */
+void upstream_backend_watch(apr_socket_t *socket, const upstream_group_t *group);
 void upstream_backend_register(void);
 void upstream_replay_register(void);
 void upstream_answer_register(void);

@@ -191,32 +191,44 @@ static void test_attempts_members_and_deadline_end_it(void **state)
 static void test_the_budget_holds_with_its_floor(void **state)
 {
     (void)state;
-    given(GATE_OUTCOME_CONNECT, 0);
+    given(GATE_OUTCOME_TIMEOUT, 0);
     standing.active = 1;
     for (standing.retrying = 0; standing.retrying < 3; standing.retrying++) {
-        expect(RETRY_OTHER, "no connection");
+        expect(RETRY_OTHER, "no answer in time");
     }
     expect(RETRY_GIVE_UP, "the group's retry budget is used up");
     standing.active = 100;
     standing.retrying = 19;
-    expect(RETRY_OTHER, "no connection");
+    expect(RETRY_OTHER, "no answer in time");
     standing.retrying = 20;
     expect(RETRY_GIVE_UP, "the group's retry budget is used up");
     /* one that is on a further try already counts among the 20 */
     standing.tries = 2;
+    standing.counted = 1;
     rule.attempts = 3;
-    expect(RETRY_OTHER, "no connection");
+    expect(RETRY_OTHER, "no answer in time");
     standing.retrying = 21;
     expect(RETRY_GIVE_UP, "the group's retry budget is used up");
     rule.budget_milli = 1000;
     standing.retrying = 100;
-    expect(RETRY_OTHER, "no connection");
+    expect(RETRY_OTHER, "no answer in time");
     rule.budget_milli = 0;
     standing.retrying = 4;
     expect(RETRY_GIVE_UP, "the group's retry budget is used up");
     standing.active = UINT32_MAX;
     standing.retrying = UINT32_MAX;
     rule.budget_milli = 1000;
+    expect(RETRY_OTHER, "no answer in time");
+}
+
+static void test_the_budget_does_not_count_failed_connects(void **state)
+{
+    (void)state;
+    given(GATE_OUTCOME_CONNECT, 0);
+    standing.active = 64;
+    standing.retrying = 64;
+    expect(RETRY_OTHER, "no connection");
+    rule.budget_milli = 0;
     expect(RETRY_OTHER, "no connection");
 }
 
@@ -283,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_a_stale_connection_is_replaced_outside_the_count),
         cmocka_unit_test(test_attempts_members_and_deadline_end_it),
         cmocka_unit_test(test_the_budget_holds_with_its_floor),
+        cmocka_unit_test(test_the_budget_does_not_count_failed_connects),
         cmocka_unit_test(test_who_is_to_blame),
         cmocka_unit_test(test_what_the_client_is_told),
     };

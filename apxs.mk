@@ -34,7 +34,9 @@ LOGIC_health += health_state.c health_zone.c outlier.c grpc_health.c
 LIBS_health = libcurl libcrypto
 
 # --- cache: shared-memory store, variants, purges -----------------------------------------
-LIBS_cache = libbrotlienc zlib libcrypto
+LOGIC_cache += evict.c space.c store.c store_write.c store_repair.c fill.c purge.c
+LOGIC_cache += fields.c directives.c freshness.c key.c vary.c variant.c head.c range.c compress.c
+LIBS_cache = libbrotlienc libbrotlidec zlib
 
 # --- access: IP sets, limits, bans, geo ---------------------------------------------------
 LOGIC_access += ipset.c ipset_build.c set_file.c

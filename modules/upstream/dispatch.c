@@ -128,22 +128,37 @@ static apr_status_t end_exchange(void *data)
     return APR_SUCCESS;
 }
 
+/* ProxyPass .. timeout=, or 0. A worker also carries ProxyTimeout, which is the server's word and not the route's. */
+static int64_t route_timeout(const upstream_exchange_t *x)
+{
+    const proxy_worker *route = x->route;
+
+    if (!route || route == x->conf->reverse || !route->s->timeout_set || (x->conf->timeout_set && route->s->timeout == x->conf->timeout)) {
+        return 0;
+    }
+    return route->s->timeout;
+}
+
+/* The route's own word, else the group's, else the server's, else ours. */
+static int64_t limit_of(const upstream_exchange_t *x, int64_t of_group, int64_t usual)
+{
+    int64_t of_route = route_timeout(x);
+
+    if (of_route > 0) {
+        return of_route;
+    }
+    if (of_group > 0) {
+        return of_group;
+    }
+    return x->conf->timeout_set && x->conf->timeout > 0 ? x->conf->timeout : usual;
+}
+
 static void set_limits(upstream_exchange_t *x)
 {
-    const upstream_group_t *group = x->group;
-    int64_t fallback = 0;
-
-    if (x->route && x->route != x->conf->reverse && x->route->s->timeout_set) {
-        fallback = x->route->s->timeout;
-        x->first_byte_limit_usec = x->idle_limit_usec = fallback; /* ProxyPass .. timeout=: this route's own word */
-    }
-    else {
-        fallback = x->conf->timeout_set ? x->conf->timeout : 0;
-        x->first_byte_limit_usec = group->first_byte_usec > 0 ? group->first_byte_usec : fallback ? fallback : UPSTREAM_FIRST_BYTE_USEC;
-        x->idle_limit_usec = group->idle_usec > 0 ? group->idle_usec : fallback ? fallback : UPSTREAM_IDLE_USEC;
-    }
-    if (group->total_usec > 0) {
-        x->deadline_usec = x->begun_usec + group->total_usec;
+    x->first_byte_limit_usec = limit_of(x, x->group->first_byte_usec, UPSTREAM_FIRST_BYTE_USEC);
+    x->idle_limit_usec = limit_of(x, x->group->idle_usec, UPSTREAM_IDLE_USEC);
+    if (x->group->total_usec > 0) {
+        x->deadline_usec = x->begun_usec + x->group->total_usec;
     }
 }
 

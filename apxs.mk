@@ -40,6 +40,7 @@ LIBS_cache = libbrotlienc libbrotlidec zlib
 
 # --- access: IP sets, limits, bans, geo ---------------------------------------------------
 LOGIC_access += ipset.c ipset_build.c set_file.c
+LOGIC_access += lines.c limiter.c tally.c ban.c concurrency.c ipset_store.c
 LIBS_access = libcrypto
 OPTLIBS_access = libmaxminddb
 

@@ -22,49 +22,49 @@
 #include "gate_lock.h"
 #include "gate_seat.h"
 
-#define GATE_FLIGHTS_LAYOUT 1u
-#define GATE_FLIGHT_REFUSED (-1)
-#define GATE_FLIGHT_UNCOUNTED (-2)
+#define GATE_CONCURRENCY_LAYOUT 1u
+#define GATE_CONCURRENCY_REFUSED (-1)
+#define GATE_CONCURRENCY_UNCOUNTED (-2)
 
-#define GATE_FLIGHT_KEYS 7
+#define GATE_CONCURRENCY_KEYS 7
 
 typedef struct {
     gate_lock_t lock;
-    _Atomic uint64_t tag[GATE_FLIGHT_KEYS]; /* 0: free; lowest bit: being taken from its key */
-} gate_flight_bucket_t;
+    _Atomic uint64_t tag[GATE_CONCURRENCY_KEYS]; /* 0: free; lowest bit: being taken from its key */
+} gate_concurrency_bucket_t;
 
 /* Private handle. */
 typedef struct {
-    gate_flight_bucket_t *buckets;
+    gate_concurrency_bucket_t *buckets;
     _Atomic uint16_t *cells;
     uint32_t count;         /* buckets */
     uint32_t seats;
     const gate_seats_t *table;
-} gate_flights_t;
+} gate_concurrency_t;
 
-uint64_t gate_flights_size(uint32_t keys, uint32_t seats);
+uint64_t gate_concurrency_size(uint32_t keys, uint32_t seats);
 
 /** Makes the handle for zeroed or kept memory of that size. */
-void gate_flights_open(gate_flights_t *flights, void *base, uint32_t keys, const gate_seats_t *table);
+void gate_concurrency_open(gate_concurrency_t *flights, void *base, uint32_t keys, const gate_seats_t *table);
 
 /**
  * One more in flight for a key.
  * @param count  set to how many there are, this one included when it is admitted
- * @return a row to give back to gate_flight_end(), GATE_FLIGHT_REFUSED, or GATE_FLIGHT_UNCOUNTED (no seat, no row: let through)
+ * @return a row to give back to gate_concurrency_end(), GATE_CONCURRENCY_REFUSED, or GATE_CONCURRENCY_UNCOUNTED (no seat, no row: let through)
  */
-int64_t gate_flight_begin(gate_flights_t *flights, int seat, uint64_t hash, uint32_t max, uint32_t *count);
+int64_t gate_concurrency_begin(gate_concurrency_t *flights, int seat, uint64_t hash, uint32_t max, uint32_t *count);
 
-void gate_flight_end(gate_flights_t *flights, int seat, int64_t row);
+void gate_concurrency_end(gate_concurrency_t *flights, int seat, int64_t row);
 
 /** How many are in flight for a key. */
-uint32_t gate_flight_count(const gate_flights_t *flights, uint64_t hash);
+uint32_t gate_concurrency_count(const gate_concurrency_t *flights, uint64_t hash);
 
 /** How many are in flight in all. A walk. */
-uint64_t gate_flights_total(const gate_flights_t *flights);
+uint64_t gate_concurrency_total(const gate_concurrency_t *flights);
 
 /** A gate_seat_sweep_fn: zeroes a seat's cells. ctx: the handle. */
-void gate_flights_sweep(int seat, void *flights);
+void gate_concurrency_sweep(int seat, void *flights);
 
-int gate_flights_validate(const gate_flights_t *flights, char *why, size_t why_size);
+int gate_concurrency_validate(const gate_concurrency_t *flights, char *why, size_t why_size);
 
 #endif

@@ -5,6 +5,7 @@
 
 #define TICKS_PER_USEC_MAX 57 /* 2^35 ticks, half of what a value can tell apart, are then more than ten minutes */
 #define AHEAD_MAX (UINT64_C(1) << 34) /* ticks: what burst and one event may take */
+#define LATE_MAX (UINT64_C(1) << 32)  /* ticks, more than a minute: who was held up between reading the clock and asking here */
 
 void gate_rate_make(gate_rate_t *rate, uint64_t events, int64_t period_usec, uint64_t burst)
 {
@@ -33,12 +34,15 @@ static int64_t usec_of(const gate_rate_t *rate, uint64_t ticks)
     return (int64_t)((product + per - 1) / per);
 }
 
-/* How far a stored arrival time is ahead of now; 0 when it is past, or so far off that it must be from long ago. */
+/*
+ * How far a stored arrival time is ahead of now; 0 when it is past, or so far off that it must be from long ago. It may be ahead by
+ * more than the burst: others, whose clock was read later, have charged meanwhile.
+ */
 static uint64_t ahead_of(const gate_rate_t *rate, uint64_t value, uint64_t now_ticks)
 {
     uint64_t ahead = (value - now_ticks) & GATE_LINE_VALUE_MASK;
 
-    return ahead <= rate->room + rate->cost ? ahead : 0;
+    return ahead <= rate->room + rate->cost + LATE_MAX ? ahead : 0;
 }
 
 typedef struct {

@@ -16,10 +16,18 @@ static moment_t moment_of(int64_t window_usec, int64_t now_usec)
     return moment;
 }
 
+/* Windows since the value's; 0 also when the value is of a later one: others, whose clock was read later, have counted meanwhile. */
+static uint64_t age_of(uint64_t value, const moment_t *moment)
+{
+    uint64_t age = (moment->window - (value >> 28)) & 0xff;
+
+    return age > 0xff - 8 ? 0 : age;
+}
+
 /* What a value says at this moment. */
 static void read_value(uint64_t value, const moment_t *moment, uint64_t *before, uint64_t *here)
 {
-    uint64_t age = (moment->window - (value >> 28)) & 0xff;
+    uint64_t age = age_of(value, moment);
 
     *before = age == 0 ? value >> 14 & GATE_TALLY_MAX : age == 1 ? value & GATE_TALLY_MAX : 0;
     *here = age == 0 ? value & GATE_TALLY_MAX : 0;
@@ -48,12 +56,15 @@ uint32_t gate_tally_note(const gate_lines_t *lines, int64_t window_usec, uint64_
         _Atomic uint64_t *place = gate_line_find(line, tag, &word);
         int gave_way;
 
+        uint64_t window = moment.window;
+
         before = here = 0;
         if (place) {
             read_value(word & GATE_LINE_VALUE_MASK, &moment, &before, &here);
+            window = age_of(word & GATE_LINE_VALUE_MASK, &moment) == 0 ? (word & GATE_LINE_VALUE_MASK) >> 28 : window;
         }
         here += here < GATE_TALLY_MAX;
-        value = moment.window << 28 | before << 14 | here;
+        value = window << 28 | before << 14 | here;
         if (place) {
             if (atomic_compare_exchange_strong(place, &word, tag | value)) {
                 return estimate(before, here, &moment);

@@ -8,7 +8,7 @@
 
 #include "gate_zone.h"
 
-#define ZONES_MAX 64
+#define ZONES_MAX 1024
 
 typedef struct {
     void *base;

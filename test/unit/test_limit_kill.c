@@ -77,7 +77,7 @@ static void test_exact_over_processes(void **state)
     munmap(admitted, 4096);
 }
 
-static void fly(gate_seats_t *seats, gate_flights_t *flights, gate_lines_t *lines, const gate_rate_t *rate)
+static void fly(gate_seats_t *seats, gate_concurrency_t *flights, gate_lines_t *lines, const gate_rate_t *rate)
 {
     int seat = gate_seat_claim(seats);
     int64_t rows[6];
@@ -87,11 +87,11 @@ static void fly(gate_seats_t *seats, gate_flights_t *flights, gate_lines_t *line
         gate_rate_verdict_t v;
 
         for (int n = 0; n < 6; n++) {
-            rows[n] = gate_flight_begin(flights, seat, key((i + (uint64_t)n * 13) % 97), 5, &count);
+            rows[n] = gate_concurrency_begin(flights, seat, key((i + (uint64_t)n * 13) % 97), 5, &count);
         }
         gate_limit_charge(lines, rate, key(i % 300), gate_mono_usec(), &v);
         for (int n = 0; n < 6; n++) {
-            gate_flight_end(flights, seat, rows[n]);
+            gate_concurrency_end(flights, seat, rows[n]);
         }
     }
     _exit(1);
@@ -101,18 +101,18 @@ static void test_killed_holders(void **state)
 {
     gate_seats_t *seats = shared(gate_seats_size(SEATS));
     gate_lines_t lines = { .count = gate_lines_for(50) };
-    gate_flights_t flights;
+    gate_concurrency_t flights;
     gate_rate_t rate;
     pid_t pids[3] = { 0, 0, 0 };
     char why[200];
 
     (void)state;
     gate_seats_init(seats, SEATS);
-    gate_flights_open(&flights, shared(gate_flights_size(20, SEATS)), 20, seats);
+    gate_concurrency_open(&flights, shared(gate_concurrency_size(20, SEATS)), 20, seats);
     lines.line = shared(lines.count * sizeof *lines.line);
     gate_rate_make(&rate, 10, SECOND, 5);
     gate_seat_sweepers_clear();
-    gate_seat_on_sweep(gate_flights_sweep, &flights);
+    gate_seat_on_sweep(gate_concurrency_sweep, &flights);
     assert_true(gate_seat_claim(seats) >= 0);
     for (int turn = 0; turn < 150; turn++) {
         int i = turn % 3;
@@ -135,21 +135,21 @@ static void test_killed_holders(void **state)
         waitpid(pids[i], NULL, 0);
         gate_seat_mark_dead(seats, SEATS, (uint32_t)pids[i]);
     }
-    assert_int_equal(gate_flights_total(&flights), 0); /* even before the sweep */
+    assert_int_equal(gate_concurrency_total(&flights), 0); /* even before the sweep */
     gate_seats_find_dead(seats);
     gate_seats_sweep(seats);
-    for (uint64_t row = 0; row < (uint64_t)flights.count * GATE_FLIGHT_KEYS * SEATS; row++) {
+    for (uint64_t row = 0; row < (uint64_t)flights.count * GATE_CONCURRENCY_KEYS * SEATS; row++) {
         assert_int_equal(flights.cells[row], 0);
     }
     for (uint64_t n = 0; n < 97; n++) { /* and every key has its places again */
         uint32_t count;
-        int64_t row = gate_flight_begin(&flights, 0, key(n), 1, &count);
+        int64_t row = gate_concurrency_begin(&flights, 0, key(n), 1, &count);
 
         assert_true(row >= 0);
         assert_int_equal(count, 1);
-        gate_flight_end(&flights, 0, row);
+        gate_concurrency_end(&flights, 0, row);
     }
-    if (gate_flights_validate(&flights, why, sizeof why) || gate_lines_validate(&lines, why, sizeof why)) {
+    if (gate_concurrency_validate(&flights, why, sizeof why) || gate_lines_validate(&lines, why, sizeof why)) {
         fail_msg("%s", why);
     }
 }
@@ -157,36 +157,36 @@ static void test_killed_holders(void **state)
 static void test_limit_by_key(void **state)
 {
     gate_seats_t *seats = shared(gate_seats_size(SEATS));
-    gate_flights_t flights;
+    gate_concurrency_t flights;
     int64_t rows[10];
     uint32_t count;
     int seat;
 
     (void)state;
     gate_seats_init(seats, SEATS);
-    gate_flights_open(&flights, shared(gate_flights_size(20, SEATS)), 20, seats);
+    gate_concurrency_open(&flights, shared(gate_concurrency_size(20, SEATS)), 20, seats);
     seat = gate_seat_claim(seats);
     for (int i = 0; i < 3; i++) {
-        rows[i] = gate_flight_begin(&flights, seat, key(1), 3, &count);
+        rows[i] = gate_concurrency_begin(&flights, seat, key(1), 3, &count);
         assert_true(rows[i] >= 0);
     }
-    assert_int_equal(gate_flight_begin(&flights, seat, key(1), 3, &count), GATE_FLIGHT_REFUSED);
+    assert_int_equal(gate_concurrency_begin(&flights, seat, key(1), 3, &count), GATE_CONCURRENCY_REFUSED);
     assert_int_equal(count, 3);
-    assert_int_equal(gate_flight_count(&flights, key(1)), 3);
-    assert_true((rows[3] = gate_flight_begin(&flights, seat, key(2), 3, &count)) >= 0);
-    gate_flight_end(&flights, seat, rows[0]);
-    rows[0] = gate_flight_begin(&flights, seat, key(1), 3, &count);
+    assert_int_equal(gate_concurrency_count(&flights, key(1)), 3);
+    assert_true((rows[3] = gate_concurrency_begin(&flights, seat, key(2), 3, &count)) >= 0);
+    gate_concurrency_end(&flights, seat, rows[0]);
+    rows[0] = gate_concurrency_begin(&flights, seat, key(1), 3, &count);
     assert_true(rows[0] >= 0);
-    assert_int_equal(gate_flight_begin(&flights, GATE_SEAT_NONE, key(1), 3, &count), GATE_FLIGHT_UNCOUNTED);
+    assert_int_equal(gate_concurrency_begin(&flights, GATE_SEAT_NONE, key(1), 3, &count), GATE_CONCURRENCY_UNCOUNTED);
     for (int i = 0; i < 4; i++) {
-        gate_flight_end(&flights, seat, rows[i]);
+        gate_concurrency_end(&flights, seat, rows[i]);
     }
-    assert_int_equal(gate_flights_total(&flights), 0);
+    assert_int_equal(gate_concurrency_total(&flights), 0);
     for (uint64_t n = 0; n < 1000; n++) { /* more keys than rows, one after the other: rows go from key to key */
-        int64_t row = gate_flight_begin(&flights, seat, key(n), 1, &count);
+        int64_t row = gate_concurrency_begin(&flights, seat, key(n), 1, &count);
 
         assert_true(row >= 0);
-        gate_flight_end(&flights, seat, row);
+        gate_concurrency_end(&flights, seat, row);
     }
 }
 

@@ -21,7 +21,7 @@
 
 static const gate_seed_t seed = { { 1, 2 } };
 static gate_lines_t lines;
-static gate_flights_t flights;
+static gate_concurrency_t flights;
 static gate_rate_t rate;
 static _Atomic uint64_t admitted, clock_usec, most, at_once;
 
@@ -82,7 +82,7 @@ static void *flyer(void *seat_)
 
     for (int i = 0; i < 20000; i++) {
         uint32_t count;
-        int64_t row = gate_flight_begin(&flights, seat, key((uint64_t)(i % 40)), 2, &count);
+        int64_t row = gate_concurrency_begin(&flights, seat, key((uint64_t)(i % 40)), 2, &count);
 
         if (i % 40 == 0 && row >= 0) {
             uint64_t n = atomic_fetch_add(&at_once, 1) + 1, m = atomic_load(&most);
@@ -90,7 +90,7 @@ static void *flyer(void *seat_)
             while (n > m && !atomic_compare_exchange_weak(&most, &m, n)) { }
             atomic_fetch_sub(&at_once, 1);
         }
-        gate_flight_end(&flights, seat, row);
+        gate_concurrency_end(&flights, seat, row);
     }
     return NULL;
 }
@@ -104,8 +104,8 @@ static void test_never_more_than_max(void **state)
     (void)state;
     gate_seats_init(seats, THREADS);
     assert_true(gate_seat_claim(seats) == 0);
-    memory = calloc(1, gate_flights_size(10, THREADS));
-    gate_flights_open(&flights, memory, 10, seats);
+    memory = calloc(1, gate_concurrency_size(10, THREADS));
+    gate_concurrency_open(&flights, memory, 10, seats);
     {
         pthread_t thread[THREADS];
 
@@ -117,8 +117,8 @@ static void test_never_more_than_max(void **state)
         }
     }
     assert_in_range(most, 1, 2);
-    assert_int_equal(gate_flights_total(&flights), 0);
-    assert_int_equal(gate_flights_validate(&flights, why, sizeof why), 0);
+    assert_int_equal(gate_concurrency_total(&flights), 0);
+    assert_int_equal(gate_concurrency_validate(&flights, why, sizeof why), 0);
     free(memory);
     free(seats);
 }

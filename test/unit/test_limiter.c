@@ -218,6 +218,30 @@ static void test_long_sleep(void **state)
     }
 }
 
+/* Somebody was held up between reading the clock and asking: what others charged meanwhile stands. */
+static void test_late_askers(void **state)
+{
+    gate_rate_t rate;
+    int64_t now = 50 * SECOND;
+
+    (void)state;
+    make(10);
+    gate_rate_make(&rate, 1000, SECOND, 100);
+    for (int i = 0; i < 101; i++) {
+        assert_true(charge(&rate, key(1), now));
+    }
+    for (int64_t late = 0; late < 60 * SECOND; late = late * 2 + 1000) {
+        assert_false(charge(&rate, key(1), now - (late < now ? late : now)));
+    }
+    assert_false(charge(&rate, key(1), now));
+    make(10);
+    for (uint32_t i = 1; i <= 5; i++) { /* the window before the one that others count in */
+        assert_int_equal(gate_tally_note(&lines, 10 * SECOND, key(1), 50 * SECOND), i);
+    }
+    assert_int_equal(gate_tally_note(&lines, 10 * SECOND, key(1), 50 * SECOND - 1), 6);
+    assert_int_equal(gate_tally_note(&lines, 10 * SECOND, key(1), 50 * SECOND), 7);
+}
+
 static void test_two_rates_differ(void **state)
 {
     gate_rate_t slow, fast;
@@ -291,7 +315,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_burst_then_rate), cmocka_unit_test(test_exact_burst), cmocka_unit_test(test_peek_counts_nothing),
         cmocka_unit_test(test_refund), cmocka_unit_test(test_flood_of_keys), cmocka_unit_test(test_full_of_busy_keys),
-        cmocka_unit_test(test_long_sleep), cmocka_unit_test(test_two_rates_differ), cmocka_unit_test(test_tally_window),
+        cmocka_unit_test(test_long_sleep), cmocka_unit_test(test_late_askers),
+        cmocka_unit_test(test_two_rates_differ), cmocka_unit_test(test_tally_window),
         cmocka_unit_test(test_tally_across_windows), cmocka_unit_test(test_tally_flood)
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -248,7 +248,9 @@ class Host:
         subprocess.run(["ip", *words], check=True, capture_output=True)
 
     def _ip_inside(self, *words):
-        self._ip("-n", self.netns, *words)
+        # not ip -n, which wants to mount /sys as well
+        return subprocess.run(["nsenter", f"--net=/run/netns/{self.netns}", "ip", *words], check=True,
+                              capture_output=True, text=True).stdout
 
     def start(self):
         self._ip("netns", "add", self.netns)
@@ -258,8 +260,7 @@ class Host:
         self._ip_inside("addr", "add", f"{self.address}/30", "dev", self.far)
         self._ip_inside("link", "set", self.far, "up")
         self._ip_inside("link", "set", "lo", "up")
-        mac = json.loads(subprocess.run(["ip", "-n", self.netns, "-j", "link", "show", self.far], check=True,
-                                        capture_output=True, text=True).stdout)[0]["address"]
+        mac = json.loads(self._ip_inside("-j", "link", "show", self.far))[0]["address"]
         # so that packets to a silent host still leave, as they would towards a router
         self._ip("neigh", "replace", self.address, "lladdr", mac, "dev", self.near, "nud", "permanent")
         return self

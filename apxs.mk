@@ -25,7 +25,6 @@ LOGIC_upstream += balance_least_time.c balance_first.c balance_hash.c
 LOGIC_upstream += retry.c reverse.c
 LOGIC_upstream += pick.c
 GLUE_upstream += mod_gate_upstream.c upstream_config.c upstream_check.c select.c dispatch.c try.c shadow.c
-GLUE_upstream += members_config.c claim.c queue_wait.c sticky_glue.c
 GLUE_upstream += answer_filter.c backend_filter.c replay.c workers.c tell.c
 LOGIC_upstream += sticky.c queue.c
 LIBS_upstream = libcrypto
@@ -46,7 +45,11 @@ LIBS_access = libcrypto
 OPTLIBS_access = libmaxminddb
 
 # --- status: page, JSON, metrics, admin API -----------------------------------------------
-LIBS_status = jansson
+LOGIC_status += text_out.c snapshot.c render_json.c render_metrics.c render_html.c assets.c
+LOGIC_status += forgery.c token.c admin_request.c
+GLUE_status += mod_gate_status.c visit.c reads.c explain.c brief.c
+GLUE_status += admin.c admin_members.c admin_actions.c
+LIBS_status = jansson libcrypto
 
 # --- engine: the express plane ------------------------------------------------------------
 LIBS_engine = libnghttp2
@@ -164,6 +167,9 @@ $(O)/logic_$(1).a: $$(call obj,$(1),$$(LOGIC_$(1))) apxs.mk
 -include $$(patsubst %.o,%.d,$$(call obj,$(1),$$(GLUE_$(1)) $$(LOGIC_$(1))))
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
+
+# the page's files are in the module
+$(O)/obj/status/assets.o: $(wildcard modules/status/page/*)
 
 # --- unit tests, fuzz targets -------------------------------------------------------------
 UNIT_HELP_OBJ = $(UNIT_HELP:test/unit/%.c=$(O)/obj/unit/%.o)

@@ -26,6 +26,7 @@ typedef struct gate_roster {
     uint32_t version;
     uint32_t count;
     uint32_t tiers;              /* number of distinct (backup, priority) tiers */
+    uint32_t capped;             /* how many have a cap (connections=) */
     gate_roster_member_t *members; /* in the order of configuration */
 } gate_roster_t;
 

@@ -134,6 +134,7 @@ static held_t *build(const gate_rosters_t *rosters, uint32_t group)
         }
         fill_member(pool, to, &member);
         if (gate_parse_member_url(pool, to->url, &to->parts) == NULL) {
+            held->roster.capped += to->connections != 0;
             held->roster.count++;
         }
     }

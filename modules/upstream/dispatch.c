@@ -113,6 +113,7 @@ static apr_status_t end_exchange(void *data)
     if (x->last) {
         upstream_try_uncount(x->last);
     }
+    upstream_unclaim(x);
     if (x->retrying) {
         gate_group_retrying_add(core->registry, core->seat, x->group->index, -1);
         x->retrying = 0;
@@ -213,41 +214,9 @@ static upstream_exchange_t *begin_exchange(request_rec *r, const upstream_group_
     if (group->strategy->needs & GATE_BALANCE_KEY) {
         x->key_hash = key_hash(x);
     }
+    upstream_sticky_begin(x);
     request_conf(r)->exchange = x;
     return x;
-}
-
-static uint64_t random_bits(void)
-{
-    static _Thread_local uint64_t state;
-
-    if (!state) {
-        state = (uint64_t)gate_mono_usec() ^ (uint64_t)(uintptr_t)&state;
-    }
-    state += UINT64_C(0x9e3779b97f4a7c15); /* SplitMix64, as balance.h */
-    uint64_t z = state;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static pick_answer_t pick(upstream_exchange_t *x)
-{
-    const upstream_group_t *group = x->group;
-    pick_ask_t ask = {
-        .registry = gate_core()->registry, .roster = x->roster, .strategy = group->strategy, .tried = x->tried,
-        .tried_count = x->tries, .load_factor_milli = group->load_factor_milli, .panic_milli = group->panic_milli,
-        .key_hash = x->key_hash, .slow_start_usec = group->slow_start_usec, .now_usec = gate_mono_usec(), .seat = gate_core()->seat
-    };
-    pick_answer_t answer;
-
-    if ((group->strategy->needs & GATE_BALANCE_RANDOM) || x->tries) {
-        ask.random = random_bits();
-    }
-    answer = pick_member(&ask, x->r->pool);
-    x->next = answer.index;
-    x->next_is_trial = answer.is_trial;
-    return answer;
 }
 
 static int was_sent(const upstream_try_t *t)
@@ -275,9 +244,7 @@ retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *
     }
     verdict = retry_decide(&x->group->retry, &ended, &standing);
     if (verdict.action == RETRY_OTHER) {
-        pick_answer_t other = pick(x);
-
-        if (other.index < 0) {
+        if (!upstream_claim(x)) {
             standing.others = 0;
             verdict = retry_decide(&x->group->retry, &ended, &standing);
         }
@@ -311,8 +278,18 @@ static upstream_try_t *next_try(upstream_exchange_t *x, int fresh)
     return t;
 }
 
+/* Another member would be asked, but none has room: wait for one, if this group has people wait. */
+static int waits_for_another(upstream_exchange_t *x, upstream_try_t *t)
+{
+    if (!x->others_full || !x->group->queue_length || (t->answer != ANSWER_NONE && t->answer != ANSWER_BAD)) {
+        return 0;
+    }
+    upstream_try_uncount(t);
+    return upstream_claim_wait(x) == 1;
+}
+
 /* @return 1 when the exchange goes on with x->next */
-static int goes_on(upstream_exchange_t *x, const upstream_try_t *t, int *fresh)
+static int goes_on(upstream_exchange_t *x, upstream_try_t *t, int *fresh)
 {
     retry_verdict_t verdict = { RETRY_OTHER, "the answer's status is listed" };
 
@@ -321,7 +298,11 @@ static int goes_on(upstream_exchange_t *x, const upstream_try_t *t, int *fresh)
         return 0;
     }
     if (t->answer == ANSWER_NONE || t->answer == ANSWER_BAD) {
+        x->others_full = 0;
         verdict = upstream_consider(x, t, t->outcome, 0);
+        if (verdict.action == RETRY_GIVE_UP && waits_for_another(x, t)) {
+            verdict = (retry_verdict_t){ RETRY_OTHER, "another member has room now" };
+        }
     }
     else if (t->answer != ANSWER_AGAIN) {
         verdict.action = RETRY_GIVE_UP;
@@ -329,6 +310,12 @@ static int goes_on(upstream_exchange_t *x, const upstream_try_t *t, int *fresh)
     *fresh = verdict.action == RETRY_SAME_FRESH;
     x->give_up = verdict.why;
     upstream_tell_failure(x, t, &verdict);
+    if (*fresh) { /* the same member: the place on it is kept */
+        x->claimed = t->inflight;
+        x->claimed_slot = t->member->slot;
+        t->inflight = 0;
+    }
+    upstream_try_uncount(t);
     return verdict.action != RETRY_GIVE_UP;
 }
 
@@ -367,14 +354,13 @@ static int conclude(upstream_exchange_t *x, const upstream_try_t *t, int handler
 
 static int run_exchange(upstream_exchange_t *x)
 {
-    pick_answer_t first = pick(x);
     apr_pool_t *pool = x->r->pool;
     upstream_try_t *t;
     int rc, fresh = 0;
 
-    if (first.index < 0) {
-        x->full = first.full;
-        return upstream_fail(x, NULL, GATE_OUTCOME_COUNT);
+    rc = upstream_claim_wait(x);
+    if (rc <= 0) {
+        return rc < 0 ? HTTP_SERVICE_UNAVAILABLE : upstream_fail(x, NULL, GATE_OUTCOME_COUNT);
     }
     for (;;) {
         t = next_try(x, fresh);

@@ -25,11 +25,15 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    (void)pconf, (void)plog;
+    (void)plog;
     if (gate_core_rehearsal()) {
         return OK;
     }
-    return upstream_declare(ptemp, s) == APR_SUCCESS ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    if (upstream_declare(ptemp, s) != APR_SUCCESS || upstream_queue_open(pconf, ptemp, s) != APR_SUCCESS
+        || upstream_sticky_open(s) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return OK;
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
@@ -37,6 +41,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     (void)s;
     upstream_workers_init(pchild, gate_registry_limits(gate_core()->registry)->members);
     upstream_dispatch_init(pchild);
+    upstream_sticky_child();
 }
 
 static void register_hooks(apr_pool_t *p)

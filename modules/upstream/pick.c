@@ -18,7 +18,7 @@ typedef struct {
     pick_answer_t answer;
 } gather_t;
 
-static int was_tried(const pick_ask_t *ask, const gate_roster_member_t *member)
+int pick_was_tried(const pick_ask_t *ask, const gate_roster_member_t *member)
 {
     uint32_t i;
 
@@ -31,7 +31,7 @@ static int was_tried(const pick_ask_t *ask, const gate_roster_member_t *member)
 }
 
 /* Below GatePanic what health says is overlooked; the admin's word and discovery's are not. */
-static uint32_t what_counts(const pick_ask_t *ask)
+uint32_t pick_unusable(const pick_ask_t *ask)
 {
     uint32_t i, in_service = 0, healthy = 0;
 
@@ -47,6 +47,18 @@ static uint32_t what_counts(const pick_ask_t *ask)
         }
     }
     return (uint64_t)healthy * 1000 < (uint64_t)in_service * ask->panic_milli ? GATE_UNUSABLE & ~GATE_VERDICT_HEALTH : GATE_UNUSABLE;
+}
+
+uint32_t pick_usable(const pick_ask_t *ask)
+{
+    uint32_t i, count = 0, unusable = pick_unusable(ask);
+
+    for (i = 0; i < ask->roster->count; i++) {
+        const gate_roster_member_t *member = &ask->roster->members[i];
+
+        count += !(gate_verdict(ask->registry, member->slot) & unusable) && !pick_was_tried(ask, member);
+    }
+    return count;
 }
 
 /* -1: better than the tier so far, 0: the same, 1: worse */
@@ -88,10 +100,11 @@ static void consider(gather_t *g, uint32_t place)
     int tier;
 
     verdict = gate_verdict(ask->registry, member->slot) & g->unusable;
-    if (was_tried(ask, member)) {
+    if (pick_was_tried(ask, member)) {
         return;
     }
     if (verdict == GATE_VERDICT_EJECTED && g->trial < 0
+        && (!member->connections || gate_inflight(ask->registry, member->slot) < member->connections)
         && gate_trial_claim(ask->registry, member->slot, ask->seat, ask->now_usec, TRIAL_LEASE_USEC)) {
         g->trial = (int)place;
     }
@@ -129,7 +142,7 @@ pick_answer_t pick_member(const pick_ask_t *ask, apr_pool_t *pool)
         g.candidates = apr_palloc(pool, ask->roster->count * sizeof *g.candidates);
         g.places = apr_palloc(pool, ask->roster->count * sizeof *g.places);
     }
-    g.unusable = what_counts(ask);
+    g.unusable = pick_unusable(ask);
     for (i = 0; i < ask->roster->count; i++) {
         consider(&g, i);
     }

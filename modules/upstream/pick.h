@@ -35,6 +35,14 @@ typedef struct {
     int is_trial;     /* the picked one is ejected and due for a trial, which this caller has claimed */
 } pick_answer_t;
 
+/** Verdict bits that count now: GATE_UNUSABLE, or less of it in a panic. */
+uint32_t pick_unusable(const pick_ask_t *ask);
+
+/** How many members could be asked if they had room: usable, not tried. */
+uint32_t pick_usable(const pick_ask_t *ask);
+
+int pick_was_tried(const pick_ask_t *ask, const gate_roster_member_t *member);
+
 /** An ejected member that is due for a trial comes first. Takes the group's turn when there is somebody to choose from. */
 pick_answer_t pick_member(const pick_ask_t *ask, apr_pool_t *pool);
 

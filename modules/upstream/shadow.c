@@ -218,6 +218,7 @@ void upstream_shadow_commit(upstream_try_t *t)
     }
     r->headers_out = shadow->headers_out;
     r->err_headers_out = shadow->err_headers_out;
+    upstream_sticky_answer(t);
     r->trailers_out = shadow->trailers_out;
     r->subprocess_env = shadow->subprocess_env;
     r->notes = shadow->notes;

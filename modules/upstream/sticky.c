@@ -219,7 +219,7 @@ int sticky_renew(const sticky_rule_t *rule, uint32_t expires_s, uint32_t now_s)
     if (!rule->ttl_s) {
         return expires_s != 0; /* written under another configuration */
     }
-    return expires_s == 0 || expires_s - now_s < rule->ttl_s / 2 || expires_s - now_s > rule->ttl_s;
+    return expires_s == 0 || expires_s - now_s <= rule->ttl_s / 2 || expires_s - now_s > rule->ttl_s;
 }
 
 int sticky_may_stay(uint32_t verdict, uint32_t unusable)

@@ -236,7 +236,12 @@ static void begin_try(upstream_try_t *t)
     if (x->group->try_timeout_usec > 0) {
         t->deadline_usec = t->begun_usec + x->group->try_timeout_usec;
     }
-    gate_inflight_begin(gate_core()->registry, gate_core()->seat, t->member->slot);
+    if (x->claimed) {
+        x->claimed = 0; /* counted when it was chosen */
+    }
+    else {
+        gate_inflight_begin(gate_core()->registry, gate_core()->seat, t->member->slot);
+    }
     t->inflight = 1;
 }
 
@@ -245,6 +250,7 @@ void upstream_try_uncount(upstream_try_t *t)
     if (t->inflight) {
         gate_inflight_end(gate_core()->registry, gate_core()->seat, t->member->slot);
         t->inflight = 0;
+        upstream_freed(t->exchange);
     }
 }
 
@@ -285,6 +291,5 @@ int upstream_try_run(upstream_try_t *t, apr_pool_t *pool)
     if (t->worker) {
         upstream_worker_release(t->worker);
     }
-    upstream_try_uncount(t);
     return rc;
 }

@@ -25,11 +25,14 @@
 #include "gate_balance.h"
 #include "gate_core.h"
 #include "gate_log.h"
+#include "gate_parse.h"
 #include "gate_registry.h"
 #include "gate_roster.h"
 #include "gate_time.h"
 #include "pick.h"
+#include "queue.h"
 #include "retry.h"
+#include "sticky.h"
 
 #ifdef UPSTREAM_MODULE_FILE
 extern module AP_MODULE_DECLARE_DATA gate_upstream_module; /* whose file sets the log index itself */
@@ -61,6 +64,9 @@ typedef struct {
     int64_t try_timeout_usec;       /* UPSTREAM_UNSET: none */
     int64_t slow_start_usec;        /* 0: none */
     uint32_t panic_milli;           /* 0: off */
+    sticky_rule_t sticky;           /* GateSticky; neither cookie nor header: off */
+    uint32_t queue_length;          /* GateQueue; 0: off */
+    int64_t queue_timeout_usec;
     uint32_t index;                 /* in the registry, from post_config on */
 } upstream_group_t;
 
@@ -73,6 +79,15 @@ upstream_group_t *upstream_group_named(const char *name, apr_size_t len);
 const char *upstream_group_hint(apr_pool_t *p, const char *name);
 
 extern const command_rec upstream_directives[];
+/** The group whose block is being read, or NULL. */
+upstream_group_t *upstream_group_open(void);
+/** NULL inside a block, else an error. */
+const char *upstream_outside(cmd_parms *cmd);
+/** All arguments of a directive by one table. */
+const char *upstream_read_pairs(cmd_parms *cmd, int argc, char *const argv[], const gate_pair_rule_t *rules, void *target);
+/* members_config.c */
+const char *upstream_set_sticky(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+const char *upstream_set_queue(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 void upstream_config_reset(apr_pool_t *pconf);
 
 /** RewriteRule knows no scheme but httpd's own: gate:// is given a name that it leaves alone. Before directives are read. */
@@ -198,6 +213,15 @@ struct upstream_exchange {
     int replaced;               /* the present try has replaced a stale connection */
     uint32_t full;              /* members that were passed over because they are at their `connections` */
     int next;                   /* roster index of the next try, -1: none */
+    int claimed;                /* that member is counted in flight already, in the next try's name */
+    uint32_t claimed_slot;
+    int others_full;            /* the last search found members, but none with room */
+    int bound;                  /* a good cookie names a member: */
+    uint64_t bound_hash;
+    uint32_t bound_expires_s;
+    int elsewhere;              /* that member had no room: this request goes to another, the client stays bound */
+    uint64_t affinity_hash;     /* of the header that GateSticky names; 0: it has none */
+    int64_t queued_usec;        /* how long it stood in the queue; 0: it did not */
     int next_is_trial;
     int aside;                  /* a handler runs: these are put aside */
     int keepalives;
@@ -245,6 +269,37 @@ retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *
 
 /** Seconds-free microseconds the next blocking step on the connection may take, <= 0 when time is up. */
 int64_t upstream_try_limit(const upstream_try_t *t);
+
+/* ---- who is asked, and when (claim.c, queue_wait.c, sticky_glue.c) -------------------------------------------------------- */
+
+/** Zones and handles, in post_config after the registry knows the groups. */
+apr_status_t upstream_queue_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+apr_status_t upstream_sticky_open(server_rec *s);
+void upstream_sticky_child(void);
+extern queue_t *upstream_queue;
+
+/** A client that has a good cookie is bound by it; called once, as the exchange begins. */
+void upstream_sticky_begin(upstream_exchange_t *x);
+/** The answer of this try goes to the client: with a new cookie, if it needs one. */
+void upstream_sticky_answer(const upstream_try_t *t);
+
+/**
+ * Finds the next member, and counts it in flight if the group has caps; does not wait. Gives back what was claimed before.
+ * @return 1 x->next is set; 0 nobody: x->full, x->others_full say why
+ */
+int upstream_claim(upstream_exchange_t *x);
+/** The same, waiting in the group's queue if it has one. @return 1; 0 nobody, full, or too late; -1 the client went away */
+int upstream_claim_wait(upstream_exchange_t *x);
+/** Gives back what no try has taken over. */
+void upstream_unclaim(upstream_exchange_t *x);
+/** Something that may have been counted against a cap has ended. */
+void upstream_freed(const upstream_exchange_t *x);
+/** Is there room for the exchange? Under the queue's lock. @return 1 claimed */
+int upstream_claim_admit(void *exchange);
+/** Could anybody be asked, if there were room? */
+int upstream_claim_hope(upstream_exchange_t *x);
+/** The membership moved on while it waited. */
+void upstream_claim_follow(upstream_exchange_t *x);
 
 request_rec *upstream_shadow(upstream_try_t *t, apr_pool_t *pool);
 void upstream_shadow_enter(upstream_try_t *t);

@@ -54,14 +54,18 @@ const char *upstream_group_hint(apr_pool_t *p, const char *name)
 
 /* ---- what setters share --------------------------------------------------------------------------------------------------- */
 
-static const char *outside(cmd_parms *cmd)
+upstream_group_t *upstream_group_open(void)
+{
+    return open_group;
+}
+
+const char *upstream_outside(cmd_parms *cmd)
 {
     return open_group ? NULL
                       : apr_psprintf(cmd->pool, "%s: only works inside <GateUpstream NAME> ... </GateUpstream>", cmd->cmd->name);
 }
 
-/* All arguments of a directive by one table. */
-static const char *read_pairs(cmd_parms *cmd, int argc, char *const argv[], const gate_pair_rule_t *rules, void *target)
+const char *upstream_read_pairs(cmd_parms *cmd, int argc, char *const argv[], const gate_pair_rule_t *rules, void *target)
 {
     uint64_t seen = 0;
     int i;
@@ -165,7 +169,7 @@ static const char *set_member(cmd_parms *cmd, void *dir, int argc, char *const a
 {
     gate_member_spec_t spec = { .weight = 1 };
     gate_url_t url;
-    const char *err = outside(cmd);
+    const char *err = upstream_outside(cmd);
 
     (void)dir;
     if (err) {
@@ -182,7 +186,7 @@ static const char *set_member(cmd_parms *cmd, void *dir, int argc, char *const a
         return apr_psprintf(cmd->pool, "GateMember: '%s' is too long (%d characters at most)", argv[0], GATE_URL_LEN - 1);
     }
     spec.url = apr_pstrdup(cmd->pool, argv[0]);
-    err = read_pairs(cmd, argc - 1, argv + 1, member_rules, &spec);
+    err = upstream_read_pairs(cmd, argc - 1, argv + 1, member_rules, &spec);
     if (err) {
         return err;
     }
@@ -244,7 +248,7 @@ static const char *set_balance(cmd_parms *cmd, void *dir, int argc, char *const 
 {
     balance_t b = { .cmd = cmd, .load_factor_milli = 1250 };
     const gate_strategy_t *strategy;
-    const char *err = outside(cmd);
+    const char *err = upstream_outside(cmd);
 
     (void)dir;
     if (err) {
@@ -257,7 +261,7 @@ static const char *set_balance(cmd_parms *cmd, void *dir, int argc, char *const 
     if (!strategy) {
         return unknown_strategy(cmd->pool, argv[0]);
     }
-    err = read_pairs(cmd, argc - 1, argv + 1, balance_rules, &b);
+    err = upstream_read_pairs(cmd, argc - 1, argv + 1, balance_rules, &b);
     if (err) {
         return err;
     }
@@ -303,13 +307,13 @@ static const gate_pair_rule_t timeout_rules[] = {
 
 static const char *set_timeout(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    const char *err = outside(cmd);
+    const char *err = upstream_outside(cmd);
 
     (void)dir;
     if (!err && argc < 1) {
         err = "GateTimeout: says nothing; write GateTimeout connect=1s first-byte=60s idle=60s total=120s or some of them";
     }
-    return err ? err : read_pairs(cmd, argc, argv, timeout_rules, open_group);
+    return err ? err : upstream_read_pairs(cmd, argc, argv, timeout_rules, open_group);
 }
 
 static const char *retry_attempts(apr_pool_t *p, void *target, const char *value)
@@ -384,20 +388,20 @@ static const gate_pair_rule_t retry_rules[] = {
 
 static const char *set_retry(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    const char *err = outside(cmd);
+    const char *err = upstream_outside(cmd);
 
     (void)dir;
     if (!err && argc < 1) {
         err = "GateRetry: says nothing; write GateRetry attempts=2 on=connect,timeout,reset,503 or some of it";
     }
-    return err ? err : read_pairs(cmd, argc, argv, retry_rules, open_group);
+    return err ? err : upstream_read_pairs(cmd, argc, argv, retry_rules, open_group);
 }
 
 /* ---- GateSlowStart, GatePanic --------------------------------------------------------------------------------------------- */
 
 static const char *set_slow_start(cmd_parms *cmd, void *dir, const char *arg)
 {
-    const char *err = outside(cmd);
+    const char *err = upstream_outside(cmd);
 
     (void)dir;
     if (err) {
@@ -409,7 +413,7 @@ static const char *set_slow_start(cmd_parms *cmd, void *dir, const char *arg)
 
 static const char *set_panic(cmd_parms *cmd, void *dir, const char *arg)
 {
-    const char *err = outside(cmd);
+    const char *err = upstream_outside(cmd);
 
     (void)dir;
     if (err) {
@@ -513,6 +517,10 @@ const command_rec upstream_directives[] = {
                       "connect=1s first-byte=60s idle=60s total=.., as many as wanted"),
     AP_INIT_TAKE_ARGV("GateRetry", set_retry, NULL, RSRC_CONF,
                       "attempts=2 on=connect,timeout,reset,503 budget=20% try-timeout=.. non-idempotent, as many as wanted"),
+    AP_INIT_TAKE_ARGV("GateSticky", upstream_set_sticky, NULL, RSRC_CONF,
+                      "cookie=NAME ttl=.. path=/ domain=.. secure httponly samesite=lax|strict|none, or header=NAME"),
+    AP_INIT_TAKE_ARGV("GateQueue", upstream_set_queue, NULL, RSRC_CONF,
+                      "length=N timeout=..: who waits when every member is at its connections="),
     AP_INIT_TAKE1("GateSlowStart", set_slow_start, NULL, RSRC_CONF, "how long a member takes to its full share after it came up"),
     AP_INIT_TAKE1("GatePanic", set_panic, NULL, RSRC_CONF, "share of usable members below which health is ignored (default 0%)"),
     AP_INIT_TAKE_ARGV("GateSelect", upstream_select_set, NULL, ACCESS_CONF | RSRC_CONF,

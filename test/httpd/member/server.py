@@ -107,6 +107,7 @@ class Server:
         self.conf = conf
         self.name = conf["name"]
         self.wire = WIRES[conf.get("proto", "http")]
+        self.local = threading.local()
         self.stats = Stats(os.path.join(conf["dir"], "stats"))
         self.script = Script(os.path.join(conf["dir"], "behave.json"))
         self.log = os.open(os.path.join(conf["dir"], "requests.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -177,6 +178,7 @@ class Server:
             return False
         self.stats.add(REQUESTS)
         self.stats.add(INFLIGHT)
+        self.local.counted = True
         try:
             act = self.script.on_request(request.target.split("?")[0])
             at = act.get("at", "body") if "fail" in act else None
@@ -190,6 +192,12 @@ class Server:
                 self.fail(peer, act)
             return self.answer(wire, peer, request, act, number)
         finally:
+            self.leave()
+
+    def leave(self):
+        """The exchange is over: said before its last byte goes out, since the next one may come the moment it arrives."""
+        if self.local.counted:
+            self.local.counted = False
             self.stats.add(INFLIGHT, -1)
 
     def note(self, request, number):
@@ -211,18 +219,24 @@ class Server:
         for status, headers in act.get("interim", []):
             wire.send_interim(status, headers)
         status, headers, body = self.content(request, act, number)
-        close = bool(act.get("close"))
-        wire.send_head(request, status, act.get("reason"), headers, len(body), bool(act.get("chunked")), close,
-                       act.get("trailers"))
+        close, length = bool(act.get("close")), len(body)
         if request.method == "HEAD" or status in (204, 304):
             body = b""
+        pieces, has_end = self.pieces(body, act), bool(act.get("chunked") or act.get("trailers"))
+        if not body and not has_end:
+            self.leave()
+        wire.send_head(request, status, act.get("reason"), headers, length, bool(act.get("chunked")), close,
+                       act.get("trailers"))
         if act.get("at") == "answer":
             wire.send_body(body[:len(body) // 2])
             self.fail(peer, act)
-        for n, piece in enumerate(self.pieces(body, act)):
+        for n, piece in enumerate(pieces):
             if n and act.get("piece_delay"):
                 time.sleep(act["piece_delay"])
+            if n == len(pieces) - 1 and not has_end:
+                self.leave()
             wire.send_body(piece)
+        self.leave()
         wire.end(act.get("trailers"), keep=not close)
         return not (close or act.get("quiet_close") or request.wants_close)
 

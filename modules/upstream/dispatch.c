@@ -338,6 +338,8 @@ static int conclude(upstream_exchange_t *x, const upstream_try_t *t, int handler
         return t->broke || x->r->connection->aborted ? DONE : OK;
     case ANSWER_TUNNEL:
         return DONE;
+    case ANSWER_ELSEWHERE:
+        return OK;
     case ANSWER_OVERRIDE:
         return override(x, t);
     default:

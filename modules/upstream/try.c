@@ -226,6 +226,24 @@ static void classify_unanswered(upstream_try_t *t, int rc)
     }
 }
 
+/* Answers that do not come through our filter. */
+static void look_elsewhere(upstream_try_t *t, int rc)
+{
+    if (t->answer != ANSWER_NONE || t->broke || t->own_error) {
+        return;
+    }
+    if (rc == DONE && t->shadow->status == HTTP_SWITCHING_PROTOCOLS) {
+        t->answer = ANSWER_TUNNEL;
+        upstream_shadow_tunnelled(t);
+    }
+    else if (rc == OK && t->lane && strcmp(t->member->parts.scheme, "scgi") == 0) {
+        t->answer = ANSWER_ELSEWHERE;
+        t->whole = 1;
+        upstream_shadow_commit(t);
+    }
+    t->status = t->answer != ANSWER_NONE ? t->shadow->status : 0;
+}
+
 static void begin_try(upstream_try_t *t)
 {
     upstream_exchange_t *x = t->exchange;
@@ -270,11 +288,7 @@ int upstream_try_run(upstream_try_t *t, apr_pool_t *pool)
         upstream_try_set(former);
         upstream_answer_finish(t, rc);
         upstream_shadow_end(t);
-        if (t->answer == ANSWER_NONE && rc == DONE && t->shadow->status == HTTP_SWITCHING_PROTOCOLS) {
-            t->answer = ANSWER_TUNNEL;
-            t->status = HTTP_SWITCHING_PROTOCOLS;
-            upstream_shadow_tunnelled(t);
-        }
+        look_elsewhere(t, rc);
     }
     if (t->answer == ANSWER_NONE) {
         classify_unanswered(t, rc);

@@ -139,7 +139,8 @@ typedef enum {
     ANSWER_AGAIN,               /* its status is listed in GateRetry, and there is another member: swallowed */
     ANSWER_OVERRIDE,            /* ProxyErrorOverride: its status goes to ErrorDocument, its body is swallowed */
     ANSWER_BAD,                 /* not HTTP: swallowed */
-    ANSWER_TUNNEL               /* 101 */
+    ANSWER_TUNNEL,              /* 101 */
+    ANSWER_ELSEWHERE            /* the handler has left it to mod_proxy's request_status hook: SCGI's internal redirect */
 } upstream_answer_e;
 
 typedef struct upstream_exchange upstream_exchange_t;

@@ -30,6 +30,25 @@ static void walk_tree(ap_directive_t *directive, visit_fn visit, void *data)
 
 /* ---- RewriteRule ---------------------------------------------------------------------------------------------------------- */
 
+/* Does a RewriteRule have the flag P (or proxy)? */
+static int has_proxy_flag(apr_pool_t *p, const char *args)
+{
+    const char *flags;
+    char *rest, *flag;
+
+    (void)ap_getword_conf(p, &args); /* pattern, substitution */
+    (void)ap_getword_conf(p, &args);
+    flags = ap_getword_conf(p, &args);
+    rest = apr_pstrdup(p, *flags == '[' ? flags + 1 : flags);
+    while ((flag = strsep(&rest, ",]")) != NULL) {
+        apr_collapse_spaces(flag, flag);
+        if (ap_cstr_casecmp(flag, "P") == 0 || ap_cstr_casecmp(flag, "proxy") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void mask_rewrite(ap_directive_t *directive, void *data)
 {
     apr_pool_t *pconf = data;
@@ -40,7 +59,8 @@ static void mask_rewrite(ap_directive_t *directive, void *data)
     }
     at = ap_strcasestr(directive->args, UPSTREAM_SCHEME);
     /* only where the substitution begins with it */
-    if (at && at > directive->args && (apr_isspace(at[-1]) || at[-1] == '"' || at[-1] == '\'')) {
+    if (at && at > directive->args && (apr_isspace(at[-1]) || at[-1] == '"' || at[-1] == '\'')
+        && has_proxy_flag(pconf, directive->args)) {
         directive->args = apr_pstrcat(pconf, apr_pstrmemdup(pconf, directive->args, at - directive->args), MASK,
                                       at + strlen(UPSTREAM_SCHEME), NULL);
     }
@@ -100,14 +120,22 @@ static void check_name(check_t *check, const ap_directive_t *directive, const ch
 
 static void check_route(ap_directive_t *directive, void *data)
 {
-    const char *at = directive->args;
+    int rewrites = ap_cstr_casecmp(directive->directive, "RewriteRule") == 0;
+    const char *mark = rewrites ? MASK : UPSTREAM_SCHEME, *at = directive->args;
+    check_t *check = data;
 
     if (!is_route(directive->directive)) {
         return;
     }
-    while ((at = ap_strcasestr(at, ap_cstr_casecmp(directive->directive, "RewriteRule") == 0 ? MASK : UPSTREAM_SCHEME)) != NULL) {
-        at += ap_cstr_casecmp(directive->directive, "RewriteRule") == 0 ? strlen(MASK) : strlen(UPSTREAM_SCHEME);
-        check_name(data, directive, at);
+    while ((at = ap_strcasestr(at, mark)) != NULL) {
+        at += strlen(mark);
+        check_name(check, directive, at);
+    }
+    if (rewrites && ap_strcasestr(directive->args, UPSTREAM_SCHEME)) {
+        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, check->s, GATE_LOGNO(0206)
+                     "RewriteRule: '%s' has gate:// where it cannot be proxied to: a substitution must begin with it, and have the flag "
+                     "[P]; %s line %d", directive->args, directive->filename, directive->line_num);
+        check->bad = 1;
     }
 }
 

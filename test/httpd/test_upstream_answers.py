@@ -150,3 +150,84 @@ def test_event_streams_are_flushed(lab):
         c.read_head()
         c._exact(50)
         assert time.monotonic() - begun < 1.4
+
+
+# --- other modules ---------------------------------------------------------------------------
+
+def test_deflate_and_headers_see_the_answer(lab):
+    member = lab.upstream().behave({"body": "hello " * 500, "headers": [["Content-Type", "text/plain"]]})
+    httpd = lab.httpd(group("app", [member]) + route() + "AddOutputFilterByType DEFLATE text/plain\nHeader always set X-Ours yes\n"
+                      "Header unset X-Member\n")
+    answer = get(httpd.port, headers={"Accept-Encoding": "gzip"})
+    assert (answer.header("Content-Encoding"), answer.header("X-Ours"), answer.member) == ("gzip", "yes", None)
+    import gzip
+    assert gzip.decompress(answer.body) == b"hello " * 500
+
+
+def test_deflate_after_a_failed_try(lab):
+    bad, good = lab.upstream("m1").behave("unavailable"), lab.upstream("m2")
+    good.behave({"body": "hello " * 500, "headers": [["Content-Type", "text/plain"]]})
+    httpd = lab.httpd(group("app", [bad, (good, "backup")]) + route() + "AddOutputFilterByType DEFLATE text/plain text/html\n")
+    answer = get(httpd.port, headers={"Accept-Encoding": "gzip"})
+    assert (answer.status, answer.header("Content-Encoding")) == (200, "gzip")
+
+
+def test_includes_are_exchanges_of_their_own(lab):
+    """A page from one member includes another page of the group: a try within a try's answer."""
+    member = lab.upstream()
+    member.behave({"body": "[part]", "headers": [["Content-Type", "text/plain"]]}, path="/part")
+    member.behave({"body": "<!--#include virtual=\"/part\" --> and <!--#include virtual=\"/part\" -->",
+                   "headers": [["Content-Type", "text/html"]]}, path="/page")
+    httpd = lab.httpd(group("app", [member]) + route() + '<Location "/page">\nOptions +Includes\nSetOutputFilter INCLUDES\n</Location>\n',
+                      modules=("include",))
+    assert get(httpd.port, "/page").body == b"[part] and [part]"
+    assert httpd.access(1)[0]["tries"] == "1"
+
+
+def test_authentication_comes_first(lab):
+    member = lab.upstream()
+    httpd = lab.httpd(group("app", [member]) + route() + '<Location "/secret">\nRequire all denied\n</Location>')
+    httpd.expect("AH01630")
+    assert (get(httpd.port, "/secret").status, member.count) == (403, 0)
+
+
+def test_not_modified_and_ranges(lab):
+    member = lab.upstream().behave({"status": 304, "headers": [["ETag", '"a"']]})
+    httpd = lab.httpd(group("app", [member]) + route())
+    from clients import Connection
+    with Connection(httpd.port) as c:
+        assert [c.request("/", headers={"If-None-Match": '"a"'}).status for _ in range(3)] == [304] * 3
+    member.behave({"status": 204})
+    with Connection(httpd.port) as c:
+        assert [c.request("/").status for _ in range(3)] == [204] * 3
+
+
+def test_options_star_and_trace(lab):
+    member = lab.upstream()
+    httpd = lab.httpd("TraceEnable off\n" + group("app", [member]) + route())
+    httpd.expect("AH01139")
+    from clients import request
+    assert request(httpd.port, "/", method="TRACE").status == 405
+    assert request(httpd.port, "/", method="OPTIONS", headers={"Max-Forwards": "0"}).status == 200
+    assert member.count == 0
+
+
+def test_internal_redirect_of_scgi(lab):
+    """An SCGI answer with a local Location is mod_proxy_scgi's internal redirect."""
+    member = lab.upstream(proto="scgi")
+    member.behave({"headers": [["Location", "/there.html"]], "body": ""}, path="/app/x")
+    httpd = lab.httpd(group("app", [member]) + route(path="/app/", target="/app/"))
+    httpd.write_file("htdocs/there.html", "over there")
+    answer = get(httpd.port, "/app/x")
+    assert (answer.status, answer.body) == (200, b"over there")
+    line = httpd.access(1)[0]
+    assert (line["member"], line["tries"]) == ("m1", "1")
+
+
+def test_proxy_sections_apply(lab):
+    member = lab.upstream()
+    httpd = lab.httpd(group("app", [member]) + route(path="/a/") + 'RewriteEngine on\nRewriteRule "^/b/(.*)" "gate://app/$1" [P]\n'
+                      '<Proxy "gate://app/">\nRequire all denied\n</Proxy>')
+    httpd.expect("AH01630")
+    assert [get(httpd.port, path).status for path in ("/a/x", "/b/x")] == [403, 403]
+    assert member.count == 0

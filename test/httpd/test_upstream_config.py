@@ -85,6 +85,9 @@ BAD = {
     "unknown in a location": (GOOD + '<Location /x>\nProxyPass "gate://ap/"\n</Location>', "ProxyPass: 'gate://ap'"),
     "unknown in a vhost": (GOOD + '<VirtualHost *:1>\nProxyPass "/" "gate://ap/"\n</VirtualHost>', "ProxyPass: 'gate://ap'"),
     "unknown in RewriteRule": (GOOD + 'RewriteEngine on\nRewriteRule "^/(.*)" "gate://ap/$1" [P]', "RewriteRule: 'gate://ap'"),
+    "RewriteRule without P": (GOOD + 'RewriteEngine on\nRewriteRule "^/(.*)" "gate://app/$1" [R]', r"RewriteRule: .*flag \[P\]"),
+    "RewriteRule without flags": (GOOD + 'RewriteEngine on\nRewriteRule ^/(.*) gate://app/$1', r"RewriteRule: .*flag \[P\]"),
+    "RewriteRule in the middle": (GOOD + 'RewriteEngine on\nRewriteRule ^/(.*) /x/gate://app/$1 [P]', "must begin with it"),
     "unknown in SetHandler": (GOOD + '<Location /x>\nSetHandler "proxy:gate://ap/"\n</Location>', "SetHandler: 'gate://ap'"),
 }
 

@@ -288,6 +288,65 @@ def test_h2_member_fails_over(lab):
     assert [get(httpd.port).header("X-Member") for _ in range(4)] == ["n2"] * 4
 
 
+def test_expect_continue_and_a_second_member(lab):
+    good = lab.upstream("m2")
+    httpd = start(lab, [lab.refusing(), (good, "backup")])
+    with Connection(httpd.port) as c:
+        c.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        assert c.read_head()[0] == 100
+        c.send("hello")
+        assert c.read("POST").json()["body_length"] == 5
+    assert good.count == 1
+
+
+@pytest.mark.parametrize("h2", [False, True])
+def test_tries_over_tls(lab, h2):
+    from clients import curl
+    bad, closes, good = lab.refusing(), lab.upstream("m1").behave("closes"), lab.upstream("m2")
+    httpd = lab.httpd(group("app", [bad, (closes, "backup")]) + group("b", [closes, (good, "backup")]),
+                      vhost=route("app", "/a/") + route("b", "/b/"), tls=True, h2=True)
+    httpd.expect(*MEMBER_TROUBLE)
+    words = ["--http2" if h2 else "--http1.1"]
+    for _ in range(3):
+        code, answer, said = curl(*words, httpd.tls_url + "/b/")
+        assert (code, answer.status, answer.header("X-Member")) == (0, 200, "m2"), said
+        code, answer, said = curl(*words, httpd.tls_url + "/a/")
+        assert (code, answer.status) == (0, 502) and answer.header("Proxy-Status"), said
+        code, answer, said = curl(*words, "-d", "x" * 50000, httpd.tls_url + "/b/")
+        assert (code, answer.status) == (0, 502), said
+
+
+def test_killed_member_over_h2(lab):
+    from clients import h2load
+    import threading
+    members = lab.upstreams(3)
+    httpd = lab.httpd(group("app", members), vhost=route(), tls=True, h2=True, threads=32)
+    httpd.expect(*MEMBER_TROUBLE)
+    loads = []
+    thread = threading.Thread(target=lambda: loads.append(h2load(httpd.tls_url + "/", requests=4000, connections=4, streams=8)))
+    thread.start()
+    wait_until(lambda: sum(m.count for m in members) > 800, 20)
+    members[0].kill9()
+    thread.join()
+    assert (loads[0].errors, loads[0].bad) == (0, 0), loads[0].text
+
+
+@pytest.mark.parametrize("scheme", ["http", "h2c", "https", "h2"])
+def test_stopped_member_times_out(lab, scheme):
+    """SIGSTOP: the kernel accepts and acknowledges, nobody answers, on new and on kept connections."""
+    tls, h2 = scheme in ("https", "h2"), scheme.startswith("h2")
+    stopped, good = lab.nginx("n1", tls=tls, h2=h2), lab.nginx("n2", tls=tls, h2=h2)
+    httpd = start(lab, [stopped, (good, "backup")], "GateTimeout first-byte=400ms connect=400ms",
+                  conf="SSLProxyEngine on\nSSLProxyCheckPeerName off\n", children=1)
+    assert get(httpd.port).header("X-Member") == "n1"
+    stopped.pause()
+    for _ in range(3):
+        begun = time.monotonic()
+        assert get(httpd.port).header("X-Member") == "n2"
+        assert time.monotonic() - begun < 3
+    stopped.resume()
+
+
 # --- an answer that is cut short --------------------------------------------------------------
 
 @pytest.mark.parametrize("what", ["short-body", "reset-mid-body"])

@@ -10,13 +10,14 @@
 
 # --- core: arena, registry, counters; build/modules/mod_gate.so ---------------------------
 LOGIC_core += parse.c parse_words.c parse_url.c histogram.c event.c
+LOGIC_core += changes.c changes_text.c
 LOGIC_core += lock.c lease.c zone.c seat.c
 LOGIC_core += registry.c members.c standing.c numbers.c roster.c
 LOGIC_core += section.c group_conf.c
 GLUE_core += mod_gate.c selfcheck.c
 GLUE_core += view_request.c
 LOGIC_core += address.c siphash.c state_file.c state_keep.c upkeep.c
-GLUE_core += state_glue.c
+GLUE_core += state_glue.c changes_glue.c
 LIBS_core = libcrypto
 
 # --- upstream: groups, members, balancing, retries, gate:// -------------------------------

@@ -8,6 +8,7 @@
 
 #include <httpd.h>
 
+#include "gate_changes.h"
 #include "gate_event.h"
 #include "gate_registry.h"
 #include "gate_seat.h"
@@ -20,6 +21,7 @@ typedef struct {
     gate_seats_t *seats;
     gate_registry_t *registry;
     gate_events_t *events;
+    gate_changes_t *changes;   /* of membership at run time: the admin API's way to members */
     int seat;                  /* of this process; GATE_SEAT_NONE in the parent */
     uint32_t generation;       /* of the configuration: 1, 2, .. */
     int64_t started_wall_usec; /* when the parent first started */

@@ -12,6 +12,7 @@
 #include <http_protocol.h>
 #include <httpd.h>
 
+#include "changes_glue.h"
 #include "gate_conf.h"
 #include "gate_core.h"
 #include "gate_group_conf.h"
@@ -299,7 +300,8 @@ static int open_arena(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     core.started_wall_usec = r->started_wall_usec;
     gate_arena_begin(core.arena, conf->memory_bytes);
     if (open_seats(s, r->limits.seats) != APR_SUCCESS || open_events(s) != APR_SUCCESS
-        || open_registry(s, pconf, r) != APR_SUCCESS || state_open(s) != APR_SUCCESS) {
+        || open_registry(s, pconf, r) != APR_SUCCESS || state_open(s) != APR_SUCCESS
+        || changes_open(pconf, s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     gate_seat_on_sweep(gate_registry_sweep, core.registry);

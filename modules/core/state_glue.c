@@ -7,6 +7,7 @@
 #include <http_config.h>
 #include <http_log.h>
 
+#include "changes_glue.h"
 #include "gate_core.h"
 #include "gate_log.h"
 #include "gate_state_file.h"
@@ -75,6 +76,7 @@ void state_child(apr_pool_t *pchild, server_rec *s)
         }
         gate_upkeep_add(SAVE_EVERY_USEC, save, NULL);
     }
+    changes_child(s);
     rv = gate_upkeep_start(pchild);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GATE_LOGNO(0012)

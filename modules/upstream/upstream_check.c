@@ -215,14 +215,18 @@ int upstream_check(apr_pool_t *ptemp, server_rec *s)
 
 /* ---- the registry --------------------------------------------------------------------------------------------------------- */
 
-static apr_status_t declare_group(upstream_group_t *group, server_rec *s)
+static apr_status_t declare_group(upstream_group_t *group, apr_pool_t *ptemp, server_rec *s)
 {
     gate_registry_t *reg = gate_core()->registry;
     apr_status_t rv = gate_group_declare(reg, group->name, &group->index);
 
     if (rv == APR_SUCCESS) {
-        rv = gate_members_apply(reg, group->index, GATE_ORIGIN_CONFIG, (gate_member_spec_t *)group->members->elts,
-                                (uint32_t)group->members->nelts, "", gate_mono_usec());
+        /* without those that were taken out at run time */
+        apr_array_header_t *specs = apr_array_copy(ptemp, group->members);
+        uint32_t n = gate_changes_dress(gate_core()->changes, group->index, GATE_ORIGIN_CONFIG, (gate_member_spec_t *)specs->elts,
+                                        (uint32_t)specs->nelts);
+
+        rv = gate_members_apply(reg, group->index, GATE_ORIGIN_CONFIG, (gate_member_spec_t *)specs->elts, n, "", gate_mono_usec());
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, GATE_LOGNO(0205)
@@ -240,7 +244,7 @@ apr_status_t upstream_declare(apr_pool_t *ptemp, server_rec *s)
 
     for (i = 0; i < upstream_groups->nelts; i++) {
         upstream_group_t *group = APR_ARRAY_IDX(upstream_groups, i, upstream_group_t *);
-        apr_status_t rv = declare_group(group, s);
+        apr_status_t rv = declare_group(group, ptemp, s);
 
         if (rv != APR_SUCCESS) {
             return rv;

@@ -1,0 +1,127 @@
+"""Members changed at run time, and what a restart makes of that."""
+import hashlib
+import os
+import stat
+
+import pytest
+
+from clients import get
+from groups import group, route
+from procs import wait_until
+
+pytestmark = pytest.mark.needs("gate_upstream")
+
+STATE = "GateStateFile run/state\n"
+CHECK = '<Location "/selfcheck">\nSetHandler gate-selfcheck\nProxyPass "!"\n</Location>\n'
+ADDED, REMOVED, WEIGHT, ADMIN = 1, 2, 4, 8
+DRAIN, DISABLED = 1, 2
+
+
+def change(name, what, url, weight=1, configured=1, flags=0, connections=0, admin=0, deadline=0, group_name="app"):
+    return "\t".join(map(str, [group_name, name, what, url, weight, configured, flags, connections, admin, deadline, 0, "test"])) + "\n"
+
+
+def state_file(section, name="members", version=1):
+    data = section.encode("latin-1")
+    text = b"gatehouse-state 1\nsection %s %d %d\n%s\n" % (name.encode(), version, len(data), data)
+    return text + b"end " + hashlib.sha256(text).hexdigest().encode() + b"\n"
+
+
+def put_state(httpd, data):
+    path = httpd.write_file("run/state", data)
+    os.chmod(path, 0o600)
+    import pwd
+    os.chown(path, pwd.getpwnam("www-data").pw_uid, -1)
+    return path
+
+
+def who_answers(httpd, times=12):
+    answers = [get(httpd.port) for _ in range(times)]
+    return {a.member for a in answers if a.status == 200}
+
+
+def with_state(lab, members, *changes, conf=""):
+    httpd = lab.httpd(STATE + CHECK + conf + group("app", members) + route(), start=False)
+    put_state(httpd, state_file("".join(changes)))
+    return httpd.start()
+
+
+def test_added_member_is_back(lab):
+    members = lab.upstreams(2)
+    httpd = with_state(lab, members[:1], change("m2", ADDED, members[1].url))
+    assert who_answers(httpd) == {"m1", "m2"}
+    assert "GATE0014" in httpd.error_log()
+    httpd.graceful()
+    assert who_answers(httpd) == {"m1", "m2"}
+    assert get(httpd.port, "/selfcheck").status == 200
+
+
+def test_drained_disabled_and_removed_ones_stay_so(lab):
+    members = lab.upstreams(4)
+    httpd = with_state(lab, members, change("m1", ADMIN, members[0].url, admin=DRAIN),
+                       change("m2", ADMIN, members[1].url, admin=DISABLED), change("m3", REMOVED, members[2].url))
+    assert who_answers(httpd) == {"m4"}
+    httpd.graceful()
+    assert who_answers(httpd) == {"m4"}
+
+
+def test_weight_is_back(lab):
+    members = lab.upstreams(2)
+    httpd = with_state(lab, members, change("m1", WEIGHT, members[0].url, weight=9))
+    names = [get(httpd.port).member for _ in range(20)]
+    assert (names.count("m1"), names.count("m2")) == (18, 2)
+
+
+def test_removed_member_that_leaves_the_configuration_is_forgotten(lab):
+    members = lab.upstreams(2)
+    httpd = with_state(lab, members, change("m2", REMOVED, members[1].url))
+    assert who_answers(httpd) == {"m1"}
+    for listed in (members[:1], members):
+        httpd.write_conf(conf=STATE + CHECK + group("app", listed) + route())
+        httpd.graceful()
+    assert who_answers(httpd) == {"m1", "m2"}
+
+
+def test_drain_with_a_deadline_ends(lab):
+    """The member is removed; the file knows."""
+    members = lab.upstreams(2)
+    httpd = with_state(lab, members, change("m1", ADMIN, members[0].url, admin=DRAIN, deadline=1))
+    httpd.wait_log("GATE0013: group app: member m1: its drain is over")
+    wait_until(lambda: f"app\tm1\t{ADMIN | REMOVED}" in httpd.read_file("run/state") or f"app\tm1\t{REMOVED}\t" in httpd.read_file("run/state"),
+               10, "the file has it")
+    info = os.stat(httpd.path("run/state"))
+    assert stat.S_IMODE(info.st_mode) == 0o600
+    assert who_answers(httpd) == {"m2"}
+    httpd.stop()
+    httpd.start()
+    assert who_answers(httpd) == {"m2"}
+
+
+@pytest.mark.parametrize("data,says", [
+    (b"", "GATE0011"), (b"rubbish\n", "GATE0011"), (b"\0" * 5000, "GATE0011"), (state_file("x")[:-3], "GATE0011"),
+    (state_file("app\tm2\tnonsense\n"), "GATE0011.*1 lines that make no sense"),
+    (state_file("", version=99), "GATE0011.*later release"),
+])
+def test_nonsense_is_refused_and_the_start_goes_on(lab, data, says):
+    httpd = lab.httpd(STATE + CHECK + group("app", lab.upstreams(2)) + route(), start=False)
+    put_state(httpd, data)
+    httpd.start()
+    httpd.wait_log(says)
+    assert who_answers(httpd) == {"m1", "m2"}
+    assert get(httpd.port, "/selfcheck").status == 200
+
+
+def test_good_lines_of_a_bad_section_count(lab):
+    members = lab.upstreams(2)
+    httpd = with_state(lab, members[:1], "app\trubbish\n", change("m2", ADDED, members[1].url))
+    httpd.wait_log("GATE0011")
+    assert who_answers(httpd) == {"m1", "m2"}
+
+
+def test_changes_of_a_group_that_is_gone_wait_for_it(lab):
+    members = lab.upstreams(2)
+    httpd = with_state(lab, members[:1], change("m2", ADDED, members[1].url, group_name="other"))
+    assert who_answers(httpd) == {"m1"}
+    httpd.write_conf(conf=STATE + group("app", members[:1]) + group("other", members[:1]) + route("other"))
+    httpd.graceful()
+    assert who_answers(httpd) == {"m1", "m2"}

@@ -25,6 +25,7 @@ usage: ./build.sh VERB
   test [NAME]    every test, or those whose name contains NAME
   bench [ROW]    CPU per request, side by side with others; the table goes to build/bench/
   fuzz [NAME]    fuzz targets, SECONDS_EACH=60 seconds each
+  soak           graceful restarts and killed children under load, TIMES=200 each
   guard          the checks of the sources alone
   install        into the httpd that apxs names (APXS=/path/to/apxs)
   clean          remove build/
@@ -155,6 +156,11 @@ run)
 test)
     do_deps test
     exec $PYTHON test/run_tests.py "$@"
+    ;;
+soak)
+    do_deps test
+    do_build
+    SOAK=${TIMES:-200} exec $PYTHON -m pytest -q --no-header -p no:cacheprovider test/httpd/test_soak.py
     ;;
 guard) exec $PYTHON test/run_tests.py --only guard ;;
 bench)

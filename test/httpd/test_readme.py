@@ -26,8 +26,7 @@ def test_first_configuration(lab):
         text = text.replace(f"127.0.0.1:{port}", member.authority)
     httpd = lab.httpd(text)
     httpd.expect(r"\[proxy|\[gate_upstream:")
-    # what keeps a crowd away from a dead member is mod_gate_health; without it the retry budget carries three at a time
-    with Crowd(httpd.port, clients=16 if gatehttpd.built("gate_health") else 3) as crowd:
+    with Crowd(httpd.port, clients=16) as crowd:
         crowd.wait(200)
         members[0].kill9()
         crowd.wait(200)

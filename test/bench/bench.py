@@ -35,14 +35,19 @@ class Row:
     contenders  name -> start function; the ones measured side by side
     goals       (contender, reference, at most): the ratio of their CPU per request
     needs       our modules without which the row is left out
+    hits        whether everything is answered from a cache: then the upstream has to stay idle
     """
 
-    def __init__(self, what, contenders, goals, needs=("gate", "gate_upstream")):
-        self.what, self.contenders, self.goals, self.needs = what, contenders, goals, needs
+    def __init__(self, what, contenders, goals, needs=("gate", "gate_upstream"), hits=False):
+        self.what, self.contenders, self.goals, self.needs, self.hits = what, contenders, goals, needs, hits
 
 
 def over_tls(function):
     return functools.partial(function, tls=True)
+
+
+def cached(function):
+    return functools.partial(function, cached=True)
 
 
 ROWS = {
@@ -56,6 +61,11 @@ ROWS = {
         {"mod_proxy_balancer": over_tls(peers.balancer), "gate classic": over_tls(peers.gate_classic),
          "nginx": over_tls(peers.nginx), "haproxy": over_tls(peers.haproxy)},
         [("gate classic", "mod_proxy_balancer", 1.05)]),
+    "classic-hit-1k": Row(
+        "1 KB from the cache, keep-alive",
+        {"mod_cache_socache": peers.cache_socache, "gate classic": cached(peers.gate_classic),
+         "nginx": cached(peers.nginx), "haproxy": cached(peers.haproxy), "varnish": peers.varnish},
+        [("gate classic", "mod_cache_socache", 0.75)], needs=("gate", "gate_upstream", "gate_cache"), hits=True),
 }
 
 
@@ -88,7 +98,7 @@ def run_row(name, row):
     """All rounds of one row: {contender: [Sample]}."""
     lab = Lab()
     try:
-        ports = peers.origin(lab)
+        ports, origin = peers.origin(lab)
         running = {who: start(lab, ports) for who, start in row.contenders.items()}
         for who, (url, pid) in running.items():
             measure(url, pid, 1)
@@ -98,7 +108,10 @@ def run_row(name, row):
             order = list(running)
             order = order[number % len(order):] + order[:number % len(order)]
             for who in order:
+                before = cpu_seconds(origin)
                 samples[who].append(measure(*running[who], SECONDS))
+                if row.hits and cpu_seconds(origin) - before > 0.02 * SECONDS:
+                    raise AssertionError(f"{name}: {who} asks the upstream, so this measures no hits")
                 print(f"{name} round {number + 1}/{ROUNDS} {who}: {samples[who][-1].usec:.1f} us", file=sys.stderr, flush=True)
         return samples
     finally:

@@ -212,8 +212,8 @@ class Httpd:
 
         def ready():
             if not self.process.alive():
-                raise AssertionError("httpd did not start:\n" + self.read_file("logs/stderr.log") +
-                                     self.error_log())
+                raise AssertionError(f"httpd did not start (status {self.process.popen.returncode}):\n" +
+                                     self.read_file("logs/stderr.log") + self.error_log())
             return self.generations() > before
         procs.wait_until(ready, 20, "httpd starts", 0.005)
         return self

@@ -93,13 +93,26 @@ def tree_of(pid):
     return found
 
 
+def ticks_now():
+    """Clock ticks since the machine started, as /proc/PID/stat counts them."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
 def leaked_processes():
-    """Processes that belong to a session which should have ended."""
+    """
+    Processes of sessions that should have ended. A session's number is a pid and may belong to somebody else by now,
+    so only what started before our process ended counts. Sessions without a leak are forgotten.
+    """
+    ended = {pid: process for pid, process in SESSIONS.items() if process.ended}
     leaked = []
     for pid in all_pids():
         fields = stat_of(pid)
-        if fields and fields[0] != "Z" and int(fields[3]) in SESSIONS and SESSIONS[int(fields[3])].ended:
-            leaked.append((pid, SESSIONS[int(fields[3])].name))
+        if fields and fields[0] != "Z" and int(fields[3]) in ended:
+            process = ended[int(fields[3])]
+            if process.started_ticks <= int(fields[19]) <= process.ended_ticks:
+                leaked.append((pid, process.name))
+    for pid in ended:
+        del SESSIONS[pid]
     return leaked
 
 
@@ -131,10 +144,12 @@ class Process:
         self.cwd = cwd
         self.popen = None
         self.ended = True
+        self.started_ticks = self.ended_ticks = 0
 
     def start(self, pass_fds=()):
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", "TZ": "UTC"}
         env.update(self.env or {})
+        self.started_ticks = ticks_now() - 1
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.cwd,
                                           env=env, start_new_session=True, pass_fds=pass_fds)
@@ -196,4 +211,6 @@ class Process:
     def _reap(self):
         if self.popen is not None:
             self.popen.wait(10)
+        if not self.ended:
+            self.ended_ticks = ticks_now()
         self.ended = True

@@ -16,6 +16,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static gate_registry_t *reg;
 static apr_pool_t *pool;
+/* as long as the process */
+static gate_seats_t *seats;
+static gate_events_t *events;
+static void *base;
 
 static void require(int ok)
 {
@@ -27,24 +31,26 @@ static void require(int ok)
 static void open_world(void)
 {
     gate_registry_limits_t limits = { .groups = 2, .members = 8, .seats = 2 };
-    gate_seats_t *seats = calloc(1, gate_seats_size(2));
-    gate_events_t *events = calloc(1, gate_events_size());
     uint32_t group;
 
     apr_initialize();
     apr_pool_create(&pool, NULL);
+    seats = calloc(1, gate_seats_size(2));
+    events = calloc(1, gate_events_size());
+    base = aligned_alloc(64, (gate_registry_size(&limits) + 63) / 64 * 64);
+    memset(base, 0, gate_registry_size(&limits));
     gate_seats_init(seats, 2);
     gate_events_init(events);
-    reg = gate_registry_attach(pool, aligned_alloc(64, (gate_registry_size(&limits) + 63) / 64 * 64), &limits, 1, seats, events, NULL, 0, NULL);
+    reg = gate_registry_attach(pool, base, &limits, 1, seats, events, NULL, 0, NULL);
     gate_group_declare(reg, "app", &group);
 }
 
 static gate_changes_t *table(apr_pool_t *p)
 {
-    void *base = apr_palloc(p, gate_changes_size(CAPACITY));
+    void *zone = apr_palloc(p, gate_changes_size(CAPACITY));
 
-    gate_changes_init(base, CAPACITY);
-    return gate_changes_attach(p, base, CAPACITY, reg, NULL);
+    gate_changes_init(zone, CAPACITY);
+    return gate_changes_attach(p, zone, CAPACITY, reg, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

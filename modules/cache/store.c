@@ -284,6 +284,14 @@ gate_blob_e gate_store_progress(const gate_store_t *store, gate_ref_t ref, uint6
     return state == SLOT_LIVE || slot->stamp ? GATE_BLOB_WHOLE : GATE_BLOB_BROKEN;
 }
 
+_Atomic uint32_t *gate_store_growth(const gate_store_t *store, gate_ref_t ref)
+{
+    gate_slot_t *slot = ref_slot_at(store, ref);
+
+    /* the low half, where the machine has it */
+    return slot ? (_Atomic uint32_t *)(void *)&slot->filled + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) : NULL;
+}
+
 uint64_t gate_store_length(const gate_store_t *store, gate_ref_t ref)
 {
     const gate_slot_t *slot = ref_slot_at(store, ref);

@@ -92,6 +92,9 @@ uint64_t gate_store_piece(const gate_store_t *store, gate_ref_t ref, uint64_t of
 typedef enum { GATE_BLOB_FILLING, GATE_BLOB_WHOLE, GATE_BLOB_BROKEN } gate_blob_e;
 gate_blob_e gate_store_progress(const gate_store_t *store, gate_ref_t ref, uint64_t *filled);
 
+/** The word that changes when a held, filling blob grows: for who waits for more. NULL: no such blob */
+_Atomic uint32_t *gate_store_growth(const gate_store_t *store, gate_ref_t ref);
+
 /** Bytes of a held, whole blob. */
 uint64_t gate_store_length(const gate_store_t *store, gate_ref_t ref);
 
@@ -155,6 +158,9 @@ gate_store_e gate_store_rehead(gate_store_t *store, gate_ref_t old, const void *
 
 /** Hangs a finished body of another coding onto a living head; the bytes are copied. */
 gate_store_e gate_store_add_body(gate_store_t *store, gate_ref_t head, gate_coding_e coding, const void *data, size_t len);
+
+/** The living head of a hash that has this first body: after a 304 it is another one. 0: none */
+gate_ref_t gate_store_head_of(gate_store_t *store, uint64_t hash, gate_ref_t body);
 
 /** Removes a living head and its bodies. @return 1 if it was there */
 int gate_store_remove(gate_store_t *store, gate_ref_t head);

@@ -542,6 +542,27 @@ gate_store_e gate_store_add_body(gate_store_t *store, gate_ref_t head, gate_codi
     return rc;
 }
 
+gate_ref_t gate_store_head_of(gate_store_t *store, uint64_t hash, gate_ref_t body)
+{
+    gate_shard_t *sh = shard_at(store, shard_of(store, hash));
+    gate_ref_t found = 0;
+    uint32_t steps = 0;
+
+    if (!store_lock(store, sh)) {
+        return 0;
+    }
+    for (uint32_t i = *bucket_of(store, sh, hash); i && i <= store->geo.slot_count && steps++ < store->geo.slot_count && !found;) {
+        gate_slot_t *slot = slot_at(store, sh, i);
+
+        if (slot->hash == hash && atomic_load(&slot->body[GATE_CODING_IDENTITY]) == body) {
+            found = ref_make(shard_of(store, hash), i, atomic_load(&slot->state));
+        }
+        i = slot->next;
+    }
+    store_unlock(sh);
+    return found;
+}
+
 /* ---- walks -------------------------------------------------------------------------------------------------------------- */
 
 #define WALK_STEP 512 /* slots looked at in one hold of the lock */

@@ -1,0 +1,219 @@
+/*
+ * cache.h - what the glue of mod_gate_cache shares among its files. Logic is in the other headers here.
+ */
+#ifndef GATE_CACHE_CACHE_H
+#define GATE_CACHE_CACHE_H
+
+#include <httpd.h>
+#include <stdatomic.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_main.h>
+#include <http_request.h>
+#include <ap_expr.h>
+#include <apr_strings.h>
+
+#include "counts.h"
+#include "fields.h"
+#include "fill.h"
+#include "gate_conf.h"
+#include "gate_core.h"
+#include "gate_log.h"
+#include "gate_time.h"
+#include "head.h"
+#include "key.h"
+#include "purge.h"
+#include "store.h"
+#include "variant.h"
+#include "vary.h"
+
+extern module AP_MODULE_DECLARE_DATA gate_cache_module;
+
+/* ---- configuration ---------------------------------------------------------------------------------------------------- */
+
+/* GateCacheKey */
+typedef struct {
+    gate_key_rule_t rule;
+    const ap_expr_info_t *expr;   /* NULL: none */
+} cache_key_t;
+
+/* GateCacheCompress */
+typedef struct {
+    int level[GATE_CODINGS];      /* by gate_coding_e; -1: the default of the size; -2: not this coding */
+    const char *const *types;     /* ended by NULL; "text/" at the end of a type's first half stands for all of it */
+    uint64_t min_bytes;
+    int on;
+} cache_compress_t;
+
+/* Seconds where no unit is named; GATE_UNSET is "the configuration says nothing". */
+#define CACHE_DIR_FIELDS(F)                                     \
+    F(int, on, GATE_UNSET, 0)                                   \
+    F(int64_t, default_ttl, GATE_UNSET, GATE_UNSET)             \
+    F(int64_t, max_ttl, GATE_UNSET, GATE_UNSET)                 \
+    F(int64_t, stale_while_revalidate, GATE_UNSET, GATE_UNSET)  \
+    F(int64_t, stale_if_error, GATE_UNSET, GATE_UNSET)          \
+    F(int64_t, wait_usec, GATE_UNSET, 5000000)                  \
+    F(int, client_may_reload, GATE_UNSET, 1)                    \
+    F(int, purge, GATE_UNSET, 0)                                \
+    F(const cache_key_t *, key, NULL, NULL)                     \
+    F(const cache_compress_t *, compress, NULL, NULL)           \
+    F(const char *, tags, NULL, NULL)                           \
+    F(const apr_array_header_t *, bypass, NULL, NULL)           \
+    F(const apr_array_header_t *, strip_cookies, NULL, NULL)
+GATE_CONF_STRUCT(cache_dir_conf_t, CACHE_DIR_FIELDS);
+
+#define CACHE_SERVER_FIELDS(F)                                  \
+    F(uint64_t, size_bytes, 0, (UINT64_C(128) << 20))           \
+    F(uint64_t, max_object, 0, 0)
+GATE_CONF_STRUCT(cache_server_conf_t, CACHE_SERVER_FIELDS);
+
+extern const command_rec cache_directives[];
+void *cache_dir_create(apr_pool_t *p, char *dir);
+void *cache_dir_merge(apr_pool_t *p, void *outer, void *inner);
+void *cache_server_create(apr_pool_t *p, server_rec *s);
+void *cache_server_merge(apr_pool_t *p, void *outer, void *inner);
+/** The effective values of the main server, defaults filled in. */
+cache_server_conf_t cache_server_values(server_rec *s);
+void cache_config_reset(apr_pool_t *pconf);
+/** Does any place switch the cache on? */
+int cache_config_wanted(void);
+/** All different query rules of the configuration, ended by NULL: a purge by URL tries them all. */
+const gate_key_rule_t *const *cache_config_rules(apr_pool_t *p);
+
+/** What counts in a place, defaults filled in; NULL when neither GateCache nor GateCachePurge is on. */
+const cache_dir_conf_t *cache_conf(const request_rec *r);
+
+gate_cache_policy_t cache_policy(const cache_dir_conf_t *conf);
+
+/* ---- what a request carries --------------------------------------------------------------------------------------------- */
+
+typedef enum {
+    CACHE_PASSING,                /* only looked at: tags taken off, Cache-Status */
+    CACHE_FETCHING,               /* may be stored */
+    CACHE_VALIDATING,             /* a stored answer waits for the member's word */
+    CACHE_HEADING                 /* HEAD that goes to the member while a stored answer is there */
+} cache_mode_e;
+
+typedef struct {
+    cache_mode_e mode;
+    int inside;                   /* the handlers behind us were asked */
+    int background;               /* a refresh: no client */
+    int again;                    /* the member's 304 was about something else: ask without conditions */
+    int64_t arrived_usec;         /* monotonic */
+    const cache_dir_conf_t *conf;
+    gate_key_t key;
+    uint64_t flight_hash;
+    gate_cc_t asked;
+    gate_accept_t accept;
+    uint64_t purge_seq;
+    apr_time_t request_time;
+    gate_seat_on_t flight;
+    /* the stored answer, when there is one: head held, bytes copied */
+    gate_pin_t held;
+    gate_head_view_t head;
+    const char *fwd;              /* Cache-Status: why it went to the member; NULL: it did not */
+    const char *detail;
+    int collapsed;
+    int member_status;            /* what the member answered a validation with; 0: not yet */
+    apr_table_t *asked_headers;   /* those of the client that we changed for the member; NULL: none */
+    apr_table_t *out_before, *err_before; /* headers of the answer that other modules had set before the handlers ran */
+    /* the filter's part */
+    int seen_head, storing, client_gone, swallow, ended, over;
+    gate_fill_t fill;
+    gate_head_parts_t parts;
+    gate_freshness_t fresh;
+    int head_set, useless, was_aborted;
+} cache_request_t;
+
+cache_request_t *cache_request_of(const request_rec *r);
+
+/* ---- mod_gate_cache.c ----------------------------------------------------------------------------------------------------- */
+
+/** This process's store; NULL: none. */
+extern gate_store_t *cache_store;
+void cache_count(int which, uint64_t n);
+/** A request's record, made here. */
+cache_request_t *cache_request_make(request_rec *r, const cache_dir_conf_t *conf);
+/** GET and HEAD from the second step on: what was looked up is held in c, or nothing is. */
+int cache_fetch(request_rec *r, cache_request_t *c);
+/** Lets the member validate what is held in c, or fetch it; for the background. */
+int cache_fetch_now(request_rec *r, cache_request_t *c);
+/** To the member as it is, nothing stored of it. */
+int cache_pass_by(request_rec *r, cache_request_t *c);
+
+/* ---- cache_lookup.c ------------------------------------------------------------------------------------------------------- */
+
+/** Makes the key and reads what the request asks for. @return NULL, or why it cannot be cached */
+const char *cache_request_read(request_rec *r, cache_request_t *c);
+/** Looks the stored answer up: held and head are set. */
+int cache_find(request_rec *r, cache_request_t *c);
+void cache_let_go(cache_request_t *c);
+/** Does a held head suit this request? Its date, or -1. */
+int64_t cache_suits(request_rec *r, cache_request_t *c, const gate_head_view_t *head);
+const char *cache_vary_key(request_rec *r, cache_request_t *c, const apr_table_t *response, size_t *len);
+
+/* ---- cache_answer.c ------------------------------------------------------------------------------------------------------- */
+
+/**
+ * Answers from the held object.
+ * @param out  where the brigade goes
+ * @return OK, or a status for the handler; DECLINED: a body was gone, look up again
+ */
+int cache_answer(request_rec *r, cache_request_t *c, ap_filter_t *out);
+/** Follows a fetch that is under way. @return as above */
+int cache_answer_flowing(request_rec *r, cache_request_t *c, gate_ref_t head);
+/** Adds what every answer of a route bears; the table is the answer's. */
+void cache_decorate(request_rec *r, cache_request_t *c, apr_table_t *headers, int wants_variants);
+/** Cache-Status, appended to the member's (RFC 9211), and GATE_CACHE. */
+void cache_status(request_rec *r, cache_request_t *c, apr_table_t *headers, const char *word);
+/** Does the configuration want variants of such an answer? */
+int cache_wants_variants(const cache_request_t *c, int status, const apr_table_t *headers, uint64_t length);
+/** RFC 9110, 13: 304 or 412 instead of the selected answer. @return HTTP_OK, or that status */
+int cache_condition(request_rec *r, const apr_table_t *headers);
+
+/* ---- cache_bucket.c ------------------------------------------------------------------------------------------------------- */
+
+/** Appends a held body to a brigade; the pin is the buckets' from then on. */
+void cache_body_append(apr_bucket_brigade *bb, gate_pin_t *pin, uint64_t from, uint64_t to);
+
+/* ---- cache_filter.c ------------------------------------------------------------------------------------------------------- */
+
+void cache_filters_register(void);
+void cache_filter_add(request_rec *r, cache_request_t *c);
+void cache_invalidate_add(request_rec *r, cache_request_t *c);
+/** After the handlers: what was not ended by the filter is. */
+void cache_filter_end(request_rec *r, cache_request_t *c);
+/** Puts the client's own headers back. */
+void cache_restore_headers(request_rec *r, cache_request_t *c);
+/** Sets a header for the member; value NULL: takes it away. */
+void cache_change_header(request_rec *r, cache_request_t *c, const char *name, const char *value);
+
+/* ---- cache_wait.c ---------------------------------------------------------------------------------------------------------- */
+
+void cache_wake(_Atomic uint32_t *word);
+void cache_wait(_Atomic uint32_t *word, uint32_t value, int64_t usec);
+
+/* ---- cache_worker.c: background fetches and variants ----------------------------------------------------------------------- */
+
+void cache_workers_register(void);
+void cache_workers_start(apr_pool_t *pchild, server_rec *s);
+void cache_workers_stopping(void);
+/** Fetches the held object anew behind the client's back, if nobody does. */
+void cache_refresh(request_rec *r, cache_request_t *c);
+/** Has the missing codings of an object made, if nobody does. */
+void cache_variants(const cache_request_t *c, const gate_key_t *key, gate_ref_t head);
+
+/* ---- cache_purge.c -------------------------------------------------------------------------------------------------------- */
+
+int cache_purge_request(request_rec *r);
+/** Purges as an admin or a request names it. @return objects hit; -1: `what` is no URL (*why) */
+int64_t cache_purge(apr_pool_t *p, gate_purge_e kind, const char *what, const char *base, int soft, const char **why);
+
+/* ---- cache_section.c ------------------------------------------------------------------------------------------------------ */
+
+void cache_section_register(void);
+uint64_t cache_counted(int which);
+
+#endif

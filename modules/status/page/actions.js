@@ -97,13 +97,13 @@ export class Actions {
             if (n) facts["Tries ended: " + name] = count(n);
         }
         if (member.check && member.check.at) facts["Last check"] = (member.check.ok ? "good" : "bad") + (member.check.why ? ": " + member.check.why : "");
-        const body = [make("p", {}, pill(member.state), make("span", { class: "muted" }, " member of " + group.name)), pairs(facts)];
+        const body = [make("p", { class: "lead" }, pill(member.state), make("span", { class: "muted" }, " member of " + group.name)), pairs(facts)];
         this.show(member.id, body, ...(this.admin ? this.buttons(group, member) : []));
     }
 
     buttons(group, member) {
         const state = (word, label, text, danger) => make("button", {
-            type: "button", class: danger ? "quiet" : "quiet", on: {
+            type: "button", class: "quiet", on: {
                 click: () => this.confirm(label + " " + member.id + "?", text, label, danger, async () => {
                     await send("PATCH", memberPath(group, member), { state: word }, member.etag);
                     return member.id + " of " + group.name + ": " + (word === "up" ? "enabled" : word === "drain" ? "draining" : "disabled");

@@ -161,14 +161,22 @@ function showChecks(place, checks) {
                                ...checks.map((c) => make("i", { class: c.ok ? "" : "bad" }))));
 }
 
+/* What is not on screen is filled in when it comes there: but its state, which the page can be searched for. */
 function fillRow(row, group, member, track, now, admin) {
     const c = row.parts;
     set(row, "data-state", member.state);
     set(row, "data-member", member.id);
     set(c.pill, "data-state", member.state);
     say(c.pill, member.state);
-    say(c.since, member.since ? "for " + span((now - Date.parse(member.since)) / 1000) : "");
     say(c.id, member.id);
+    row.redraw = () => fillCells(row, group, member, track, now, admin);
+    if (row.visible || !row.filled) row.redraw();
+}
+
+function fillCells(row, group, member, track, now, admin) {
+    const c = row.parts, l = member.latency_us, errors = track.errors;
+    row.filled = true;
+    say(c.since, member.since ? "for " + span((now - Date.parse(member.since)) / 1000) : "");
     say(c.url, member.url);
     say(c.why, member.why);
     c.why.hidden = !member.why || member.state === "up";
@@ -180,16 +188,13 @@ function fillRow(row, group, member, track, now, admin) {
     say(c.weight, member.weight + (member.weight !== member.weight_configured ? " (" + member.weight_configured + ")" : ""));
     say(c.inflight, member.inflight + (member.connections ? " / " + member.connections : ""));
     say(c.rate, rate(track.rate));
-    const errors = track.errors;
     say(c.errors, percent(errors));
     set(c.errors, "class", errors > 0.01 ? "hot" : "");
-    const l = member.latency_us;
     say(c.quant, l.count ? [l.p50, l.p90, l.p99].map(micros).join(" / ") : "\u2013");
     showChecks(c.strip, track.checks);
     say(row.button, admin ? "Manage" : "Details");
     set(row.button, "aria-label", (admin ? "Manage " : "Details of ") + member.id + " of " + group.name);
-    row.redraw = () => c.graph.draw(track.curve);
-    if (row.visible) row.redraw();
+    c.graph.draw(track.curve);
 }
 
 /* ---- groups ---- */

@@ -44,7 +44,9 @@ LIBS_cache = libbrotlienc libbrotlidec zlib
 
 # --- access: IP sets, limits, bans, geo ---------------------------------------------------
 LOGIC_access += ipset.c ipset_build.c set_file.c
-LOGIC_access += lines.c limiter.c tally.c ban.c concurrency.c ipset_store.c
+LOGIC_access += lines.c limiter.c tally.c ban.c concurrency.c ipset_store.c geo.c
+GLUE_access += mod_gate_access.c access_config.c access_sets.c access_zones.c access_requests.c
+GLUE_access += access_trust.c access_drop.c access_authz.c access_show.c
 LIBS_access = libcrypto
 OPTLIBS_access = libmaxminddb
 

@@ -368,6 +368,39 @@ int gate_bans_validate(const gate_bans_t *bans, uint64_t size_bytes, char *why, 
     return 0;
 }
 
+uint32_t gate_bans_copy(gate_bans_t *bans, const void *old_, uint64_t old_size_bytes, int64_t now_usec)
+{
+    const gate_bans_t *old = old_;
+    uint32_t taken = 0, capacity;
+
+    if (old_size_bytes < sizeof *old || old->magic != MAGIC || old->layout != GATE_BANS_LAYOUT) {
+        return 0;
+    }
+    capacity = *(const volatile uint32_t *)&old->capacity; /* once: children of before can still write there */
+    if (capacity < BUCKET || capacity > UINT32_MAX / 2 || gate_bans_size(capacity - BUCKET) > old_size_bytes
+        || gate_lock_take(&bans->lock, WAIT_USEC) == GATE_LOCK_TIMEOUT) {
+        return 0;
+    }
+    for (uint32_t at = 0; at < capacity; at++) {
+        const entry_t *entry = (const entry_t *)(old->tag + capacity) + at;
+        int64_t max = entry->max_usec;
+        gate_ban_t ban;
+
+        if (!atomic_load(&((gate_bans_t *)old)->tag[at])) {
+            continue;
+        }
+        copy_out(entry, &ban);
+        ban.address = key_of(&ban.address);
+        if (ban.until_usec < 0 || ban.until_usec > now_usec + GATE_BANS_MAX_USEC || max < 0 || max > GATE_BANS_MAX_USEC
+            || ban.until_usec + max <= now_usec) {
+            continue;
+        }
+        taken += set_locked(bans, &ban, max, now_usec) == GATE_BAN_MADE && ban.until_usec > now_usec;
+    }
+    gate_lock_release(&bans->lock);
+    return taken;
+}
+
 /* ---- kept in a file ------------------------------------------------------------------------------------------------------ */
 
 /* "ADDRESS UNTIL SINCE LEVEL FLAGS MAX|WHO|WHY\n", times in microseconds of the wall clock */

@@ -98,6 +98,12 @@ char *gate_bans_save(gate_bans_t *bans, int64_t now_usec, int64_t wall_usec, siz
  */
 uint32_t gate_bans_load(gate_bans_t *bans, const char *text, size_t len, int64_t now_usec, int64_t wall_usec, uint32_t *taken);
 
+/**
+ * Copies bans out of a table of another size, of which nothing is believed: every number is checked.
+ * @return how many are in force by it
+ */
+uint32_t gate_bans_copy(gate_bans_t *bans, const void *old, uint64_t old_size_bytes, int64_t now_usec);
+
 int gate_bans_validate(const gate_bans_t *bans, uint64_t size_bytes, char *why, size_t why_size);
 
 #endif

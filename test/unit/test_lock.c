@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "gate_lock.h"
+#include "rounds.h"
 #include "gate_time.h"
 
 #define WAIT (INT64_C(10) * 1000000)
@@ -135,7 +136,7 @@ static void test_killed_owners(void **state)
     int i, status;
 
     (void)state;
-    for (i = 0; i < 300; i++) {
+    for (i = 0; i < ROUNDS(300); i++) {
         pid_t *p = &child[i % 3];
         uint32_t seen = atomic_load(&s->ready);
 

@@ -18,9 +18,10 @@
 #include <cmocka.h>
 
 #include "gate_time.h"
+#include "rounds.h"
 #include "registry_world.h"
 
-#define KILLS 400
+#define KILLS ROUNDS(400)
 #define CHILDREN 4
 
 typedef struct {

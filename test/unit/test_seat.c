@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "gate_seat.h"
+#include "rounds.h"
 
 #define SEATS 16
 
@@ -189,7 +190,7 @@ static void test_killed_children(void **state)
     int i, k;
 
     (void)state;
-    for (i = 0; i < 300; i++) {
+    for (i = 0; i < ROUNDS(300); i++) {
         pid_t *p = &child[i % 4];
         uint32_t rounds = atomic_load(&world->rounds);
 

@@ -12,8 +12,9 @@
 #include <cmocka.h>
 
 #include "store_hands.h"
+#include "rounds.h"
 
-#define KILLS 500
+#define KILLS ROUNDS(500)
 #define CHILDREN 4
 
 static pid_t child(int seat, uint32_t seed)

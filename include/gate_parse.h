@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 #include <apr_pools.h>
+#include <apr_tables.h>
 
 /** Whole decimal number, min..max (no sign, no blanks, no 0x). */
 const char *gate_parse_uint(apr_pool_t *p, const char *text, uint64_t min, uint64_t max, uint64_t *out);
@@ -74,6 +75,14 @@ typedef struct {
 
 /** http https fcgi ajp uwsgi scgi h2 h2c ws wss, plain or after "unix:/path|". No user info, query or fragment. */
 const char *gate_parse_member_url(apr_pool_t *p, const char *text, gate_url_t *out);
+
+/**
+ * The words of a directive's whole text (RAW_ARGS). Unlike httpd's own splitting, a quote may begin inside a word: header="A: b" is
+ * one word, header=A: b.
+ * @param words  array of char *, in pool p
+ * @return NULL, or a whole message without the directive
+ */
+const char *gate_parse_args(apr_pool_t *p, const char *text, apr_array_header_t **words);
 
 /*
  * Key=value lists: the table says what may come; setters get text and do the value's own parsing. Keys match in any case. A

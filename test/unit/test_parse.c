@@ -394,9 +394,38 @@ static void test_pair_errors(void **state)
     assert_int_equal(target.weight, 3);
 }
 
+static void assert_words(const char *text, const char *expected)
+{
+    apr_array_header_t *words;
+    char *all = apr_pstrdup(pool, "");
+    int i;
+
+    assert_null(gate_parse_args(pool, text, &words));
+    for (i = 0; i < words->nelts; i++) {
+        all = apr_pstrcat(pool, all, "[", APR_ARRAY_IDX(words, i, char *), "]", NULL);
+    }
+    assert_string_equal(all, expected);
+}
+
+static void test_args(void **state)
+{
+    apr_array_header_t *words;
+
+    (void)state;
+    assert_words("", "");
+    assert_words("  a\t b=c  ", "[a][b=c]");
+    assert_words("header=\"X-A: b c\" 'one word' x", "[header=X-A: b c][one word][x]");
+    assert_words("body=\"a\\.b \\\"q\\\" \\\\\"", "[body=a\\.b \"q\" \\]");
+    assert_words("\"\" ''", "[][]");
+    assert_words("it\"'\"s", "[it's]");
+    assert_non_null(gate_parse_args(pool, "a=\"b c", &words));
+    assert_non_null(gate_parse_args(pool, "'", &words));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_args),
         cmocka_unit_test(test_uint_takes_whole_numbers),
         cmocka_unit_test(test_uint_refuses_the_rest),
         cmocka_unit_test(test_milli),

@@ -51,6 +51,11 @@ typedef struct {
 
 static gate_core_t core = { .seat = GATE_SEAT_NONE };
 static uint32_t expected_groups, expected_members;
+static struct {
+    const char *name;
+    uint64_t bytes, per_group, per_member;
+} expected_zones[8];
+static int expected_zone_count;
 static const char *state_path;
 
 gate_core_t *gate_core(void)
@@ -67,6 +72,29 @@ void gate_core_expect(uint32_t groups, uint32_t members)
 {
     expected_groups += groups;
     expected_members += members;
+}
+
+void gate_core_expect_zone(const char *name, uint64_t bytes, uint64_t bytes_per_group, uint64_t bytes_per_member)
+{
+    if (expected_zone_count < (int)(sizeof expected_zones / sizeof expected_zones[0])) {
+        expected_zones[expected_zone_count].name = name;
+        expected_zones[expected_zone_count].bytes = bytes;
+        expected_zones[expected_zone_count].per_group = bytes_per_group;
+        expected_zones[expected_zone_count++].per_member = bytes_per_member;
+    }
+}
+
+/* It is being made: no longer something to come. */
+static void expected_zone_comes(const char *name)
+{
+    int i;
+
+    for (i = 0; i < expected_zone_count; i++) {
+        if (strcmp(expected_zones[i].name, name) == 0) {
+            expected_zones[i] = expected_zones[--expected_zone_count];
+            return;
+        }
+    }
 }
 
 void gate_core_tend(void)
@@ -150,12 +178,24 @@ static retained_t *retained(void)
     return r;
 }
 
+static uint64_t bytes_to_come(const gate_registry_limits_t *limits)
+{
+    uint64_t bytes = 0;
+    int i;
+
+    for (i = 0; i < expected_zone_count; i++) {
+        bytes += expected_zones[i].bytes + expected_zones[i].per_group * limits->groups + expected_zones[i].per_member * limits->members;
+    }
+    return bytes;
+}
+
 static void explain_zone(server_rec *s, apr_status_t rv, const char *name, uint64_t size_bytes)
 {
     const core_conf_t *conf = main_conf(s);
 
     if (rv == APR_ENOSPC) {
-        uint64_t needed_mib = (gate_arena_used(core.arena) + size_bytes + (1 << 20)) >> 20;
+        uint64_t needed = gate_arena_used(core.arena) + size_bytes + bytes_to_come(&retained()->limits);
+        uint64_t needed_mib = (needed + (1 << 20)) >> 20;
 
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, GATE_LOGNO(0001)
                      "GateMemory: %" APR_UINT64_T_FMT "M is not enough: zone %s needs %" APR_UINT64_T_FMT "K, %" APR_UINT64_T_FMT
@@ -173,6 +213,7 @@ apr_status_t gate_core_zone(server_rec *s, const char *name, uint32_t layout, ui
 {
     apr_status_t rv = gate_arena_zone(core.arena, name, layout, size_bytes, flags, out);
 
+    expected_zone_comes(name);
     if (rv != APR_SUCCESS) {
         explain_zone(ap_server_conf ? ap_server_conf : s, rv, name, size_bytes);
     }
@@ -266,6 +307,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     (void)pconf, (void)plog, (void)ptemp;
     expected_groups = expected_members = 0;
+    expected_zone_count = 0;
     state_path = NULL;
     gate_report_listeners_clear();
     gate_seat_sweepers_clear();

@@ -202,7 +202,7 @@ int64_t gate_up_since(const gate_registry_t *reg, uint32_t slot);
 const char *gate_verdict_word(uint32_t verdict);
 
 /**
- * Changes verdict bits: one atomic step, seen by every process at once. Writes the event and the reason. A member that becomes
+ * Changes verdict bits: one atomic step, seen by every process at once. Writes the reason, and an event unless only UNKNOWN changes. A member that becomes
  * usable by it begins its slow start at now_usec.
  * @return 1 if the verdict changed, 0 if it was so already, -1 when (slot, incarnation) is no longer a member
  */

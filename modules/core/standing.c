@@ -118,8 +118,10 @@ int gate_verdict_change(gate_registry_t *reg, uint32_t slot, uint32_t incarnatio
     atomic_store(&reg->member[slot].changed_wall_usec, registry_wall_usec());
     registry_set_why(&reg->member[slot], why);
     standing_moved(reg, slot);
-    snprintf(from, sizeof from, "%s", gate_verdict_word(before));
-    registry_event(reg, slot, area, from, gate_verdict_word(after), why, who);
+    if ((before ^ after) & ~(uint32_t)GATE_VERDICT_UNKNOWN) { /* that somebody is known now is no event: a start would fill the ring */
+        snprintf(from, sizeof from, "%s", gate_verdict_word(before));
+        registry_event(reg, slot, area, from, gate_verdict_word(after), why, who);
+    }
     return 1;
 }
 

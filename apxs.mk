@@ -9,7 +9,7 @@
 # A module without sources is not built.
 
 # --- core: arena, registry, counters; build/modules/mod_gate.so ---------------------------
-LOGIC_core += parse.c parse_words.c parse_url.c histogram.c event.c
+LOGIC_core += parse.c parse_words.c parse_url.c parse_args.c histogram.c event.c
 LOGIC_core += changes.c changes_text.c
 LOGIC_core += lock.c lease.c zone.c seat.c
 LOGIC_core += registry.c members.c standing.c numbers.c roster.c
@@ -33,6 +33,7 @@ LIBS_upstream = libcrypto
 
 # --- health: probes and outlier ejection --------------------------------------------------
 LOGIC_health += health_state.c health_zone.c outlier.c grpc_health.c
+GLUE_health += mod_gate_health.c health_config.c prober.c probe.c passive.c watch.c section.c
 LIBS_health = libcurl libcrypto
 
 # --- cache: shared-memory store, variants, purges -----------------------------------------

@@ -6,6 +6,7 @@
 #include "outlier.h"
 
 #define LOCK_WAIT_USEC 2000
+#define USUAL 64 /* groups up to this size need no memory */
 #define LENGTH_MAX_USEC (INT64_C(86400) * 1000000)
 
 int outlier_judge(const outlier_rule_t *rule, const gate_report_t *report)
@@ -71,20 +72,30 @@ static void end_run(outlier_row_t *row)
 
 /* ---- ejecting ---- */
 
+/* The slots of a group's members: in usual if there is room, else to be freed. NULL when memory is out. */
+static uint32_t *list_slots(const gate_registry_t *reg, uint32_t group, uint32_t *usual, uint32_t room, uint32_t *n)
+{
+    uint32_t version, *slots;
+
+    *n = gate_group_members(reg, group, usual, room, &version);
+    if (*n <= room) {
+        return usual;
+    }
+    room = *n;
+    slots = malloc(room * sizeof *slots);
+    if (slots) {
+        *n = gate_group_members(reg, group, slots, room, &version);
+        *n = *n < room ? *n : room;
+    }
+    return slots;
+}
+
 void outlier_count(const gate_registry_t *reg, uint32_t group, uint32_t *in_service, uint32_t *ejected, uint32_t *usable)
 {
-    uint32_t usual[64], *slots = usual, version, i, room = 64, n = gate_group_members(reg, group, slots, room, &version);
+    uint32_t usual[USUAL], n, i, *slots = list_slots(reg, group, usual, USUAL, &n);
 
-    *in_service = *ejected = *usable = 0;
-    if (n > room) {
-        slots = malloc(n * sizeof *slots);
-        if (!slots) {
-            return; /* nobody usable: nobody is ejected */
-        }
-        room = n;
-        n = gate_group_members(reg, group, slots, room, &version);
-    }
-    for (i = 0; i < n && i < room; i++) {
+    *in_service = *ejected = *usable = 0; /* memory is out: nobody usable, so nobody is ejected */
+    for (i = 0; slots && i < n; i++) {
         uint32_t verdict = gate_verdict(reg, slots[i]);
 
         *in_service += !(verdict & (GATE_VERDICT_ADMIN | GATE_VERDICT_GONE));
@@ -94,6 +105,46 @@ void outlier_count(const gate_registry_t *reg, uint32_t group, uint32_t *in_serv
     if (slots != usual) {
         free(slots);
     }
+}
+
+/* Of the members that nothing but their ejection keeps out, the one whose trial is due first; GATE_NO_SLOT if somebody is usable. */
+static uint32_t first_due(const gate_registry_t *reg, uint32_t group)
+{
+    uint32_t usual[USUAL], n, i, *slots = list_slots(reg, group, usual, USUAL, &n), found = GATE_NO_SLOT;
+    int64_t earliest = INT64_MAX, at;
+    int claimed, usable = 0;
+
+    for (i = 0; slots && i < n && !usable; i++) {
+        uint32_t verdict = gate_verdict(reg, slots[i]) & GATE_UNUSABLE;
+
+        usable = verdict == 0;
+        at = gate_trial_at(reg, slots[i], &claimed);
+        if (verdict == GATE_VERDICT_EJECTED && at < earliest) {
+            earliest = at;
+            found = slots[i];
+        }
+    }
+    if (slots != usual) {
+        free(slots);
+    }
+    return usable ? GATE_NO_SLOT : found;
+}
+
+uint32_t outlier_release_last(gate_registry_t *reg, gate_lock_t *lock, uint32_t group, int64_t now_usec)
+{
+    uint32_t slot = first_due(reg, group); /* without the lock: there is nothing to do nearly always */
+    gate_member_t member;
+
+    if (slot == GATE_NO_SLOT || gate_lock_take(lock, LOCK_WAIT_USEC) == GATE_LOCK_TIMEOUT) {
+        return GATE_NO_SLOT;
+    }
+    slot = first_due(reg, group);
+    if (slot != GATE_NO_SLOT && (gate_member_get(reg, slot, &member) != 0
+        || gate_verdict_change(reg, slot, member.incarnation, 0, GATE_VERDICT_EJECTED, "health", "", "no other member is usable", now_usec) != 1)) {
+        slot = GATE_NO_SLOT;
+    }
+    gate_lock_release(lock);
+    return slot;
 }
 
 int64_t outlier_length(const outlier_rule_t *rule, uint32_t times, uint64_t seed)

@@ -74,6 +74,13 @@ outlier_verdict_t outlier_take(gate_registry_t *reg, outlier_row_t *row, gate_lo
 /** Members of the group: in service (not taken out by admin or discovery), EJECTED among them, usable. Outputs may not be NULL. */
 void outlier_count(const gate_registry_t *reg, uint32_t group, uint32_t *in_service, uint32_t *ejected, uint32_t *usable);
 
+/**
+ * When nobody else of the group is usable, because checks or an admin took the others out after it was ejected: the ejected member
+ * whose trial is due first is used again at once. To be called after a verdict was set, and now and then.
+ * @return its slot, or GATE_NO_SLOT when nothing had to be done
+ */
+uint32_t outlier_release_last(gate_registry_t *reg, gate_lock_t *group_lock, uint32_t group, int64_t now_usec);
+
 /** How long the next ejection would last. */
 int64_t outlier_length(const outlier_rule_t *rule, uint32_t times, uint64_t seed);
 

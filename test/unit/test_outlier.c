@@ -175,6 +175,30 @@ static void test_never_the_last(void **state)
     assert_int_equal(take(0, GATE_OUTCOME_CONNECT, 200 * SEC + 10000).act, OUTLIER_EJECTED);
 }
 
+/* Ejected while others were there, which checks then took out: the one whose trial is due first comes back. */
+static void test_nobody_else_is_left(void **state)
+{
+    uint32_t i;
+
+    (void)state;
+    make_members(4);
+    fail_times(1, 3, 100 * SEC);
+    fail_times(0, 3, 105 * SEC);
+    assert_int_equal(outlier_release_last(w.reg, &lock, app, 106 * SEC), GATE_NO_SLOT);
+    for (i = 2; i < 4; i++) {
+        gate_verdict_change(w.reg, slots[i], report_of(i, 0, 0, 0).incarnation, GATE_VERDICT_DOWN, 0, "test", "", "", 1);
+    }
+    assert_int_equal(outlier_release_last(w.reg, &lock, app, 106 * SEC), slots[1]);
+    assert_false(is_ejected(1));
+    assert_true(is_ejected(0));
+    assert_int_equal(outlier_release_last(w.reg, &lock, app, 106 * SEC), GATE_NO_SLOT);
+    assert_int_equal(fail_times(1, 9, 107 * SEC).act, OUTLIER_LAST);
+    /* who is down as well stays out */
+    gate_verdict_change(w.reg, slots[0], report_of(0, 0, 0, 0).incarnation, GATE_VERDICT_DOWN, 0, "test", "", "", 1);
+    gate_verdict_change(w.reg, slots[1], report_of(1, 0, 0, 0).incarnation, GATE_VERDICT_DISABLED, 0, "test", "", "", 1);
+    assert_int_equal(outlier_release_last(w.reg, &lock, app, 108 * SEC), GATE_NO_SLOT);
+}
+
 /* Trap 24: the share is that after the ejection, of the members in service. */
 static void test_max_eject(void **state)
 {
@@ -321,6 +345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_window, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_never_the_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_else_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(test_max_eject, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ejections_grow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_good_conduct, setup, teardown),

@@ -145,7 +145,7 @@ static const char *set_size(cmd_parms *cmd, void *dir, const char *arg)
     }
     err = gate_parse_size(cmd->pool, arg, UINT64_C(8) << 20, UINT64_C(64) << 30, &conf->size_bytes);
     wanted = 1;
-    return err ? refuse(cmd, arg, apr_psprintf(cmd->pool, "%s (shared memory for cached objects, from 8M to 64G)", err)) : NULL;
+    return err ? refuse(cmd, arg, apr_psprintf(cmd->pool, "%s (shared memory for cached objects)", err)) : NULL;
 }
 
 static const char *set_max_object(cmd_parms *cmd, void *dir, const char *arg)

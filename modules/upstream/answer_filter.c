@@ -144,6 +144,32 @@ static apr_status_t pass_on(upstream_try_t *t, apr_bucket_brigade *bb)
     return rv;
 }
 
+static int has_substance(apr_bucket_brigade *bb)
+{
+    apr_bucket *b;
+
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
+        if (APR_BUCKET_IS_EOS(b) || !APR_BUCKET_IS_METADATA(b)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * A head without a byte of its body yet, which mod_proxy_http would have flushed: when the body has a length, so that nobody
+ * waits for the head alone (event streams, long polls), it is held until the body begins. A member that dies in between can still
+ * be replaced by another.
+ */
+static int holds_head(upstream_try_t *t, apr_bucket_brigade *bb)
+{
+    const char *length = apr_table_get(t->shadow->headers_out, "Content-Length");
+
+    t->head_held = is_http1(t) && length && strcmp(length, "0") != 0 && !t->shadow->header_only
+                   && !AP_STATUS_IS_HEADER_ONLY(t->shadow->status) && !has_substance(bb);
+    return t->head_held;
+}
+
 static apr_status_t answer(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     upstream_try_t *t = f->ctx;
@@ -155,6 +181,10 @@ static apr_status_t answer(ap_filter_t *f, apr_bucket_brigade *bb)
     if (t->answer == ANSWER_NONE) {
         if (has_error_bucket(bb)) {
             t->broke = 1; /* before its head: nothing has come that could be passed on */
+            apr_brigade_cleanup(bb);
+            return APR_SUCCESS;
+        }
+        if (holds_head(t, bb)) {
             apr_brigade_cleanup(bb);
             return APR_SUCCESS;
         }

@@ -224,13 +224,22 @@ static int was_sent(const upstream_try_t *t)
     return t->bytes_out != 0 || (t->lane && t->connected_usec);
 }
 
+/* See retry_try_t.shut_out. */
+static int was_shut_out(const upstream_try_t *t, gate_outcome_e outcome)
+{
+    int64_t limit = t->exchange->group->connect_usec > 0 ? t->exchange->group->connect_usec : UPSTREAM_CONNECT_USEC;
+
+    return outcome == GATE_OUTCOME_RESET && t->fresh && !t->bytes_in && t->connected_usec
+           && gate_mono_usec() - t->connected_usec < limit;
+}
+
 retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *t, gate_outcome_e outcome, int status)
 {
     gate_core_t *core = gate_core();
     retry_try_t ended = {
         .outcome = outcome, .status = status, .request_sent = was_sent(t),
         .body_whole = !x->body.present || (!x->body.dropped && !x->body.failed), .response_passed_on = t->answer == ANSWER_PASSED,
-        .idle_died = t->reused && !t->bytes_in && t->answer == ANSWER_NONE
+        .idle_died = t->reused && !t->bytes_in && t->answer == ANSWER_NONE, .shut_out = was_shut_out(t, outcome)
     };
     retry_standing_t standing = {
         .method = x->r->method, .tries = x->tries, .replaced = x->replaced, .others = 1, .counted = x->retrying,
@@ -266,7 +275,7 @@ static upstream_try_t *next_try(upstream_exchange_t *x, int fresh)
     if (!fresh) {
         x->tried[x->tries].slot = t->member->slot;
         x->tried[x->tries++].incarnation = t->member->incarnation;
-        if (x->last && was_sent(x->last) && !x->retrying) {
+        if (x->last && was_sent(x->last) && !was_shut_out(x->last, x->last->outcome) && !x->retrying) {
             gate_group_retrying_add(core->registry, core->seat, x->group->index, 1);
             x->retrying = 1;
         }

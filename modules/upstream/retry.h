@@ -28,7 +28,8 @@ typedef struct {
     unsigned on;               /* RETRY_ON_* */
     gate_status_set_t statuses; /* answers that are not passed on while there is another member */
     uint32_t budget_milli;     /* share of the group's active exchanges that may be on a further try; 1000 = all. A connect that
-                                  failed was no load to anybody: what follows it is not counted, or a dead member would use it up */
+                                  failed, or as good as, was no load to anybody: what follows it is not counted, or a dead member
+                                  would use it up */
     uint32_t floor;            /* see RETRY_FLOOR */
     int non_idempotent;        /* the configuration vouches that repeating any method does no harm */
 } retry_rule_t;
@@ -43,6 +44,8 @@ typedef struct {
     int request_sent;          /* at least a byte of the request may have reached the member */
     int body_whole;            /* all that was read of the client's body is still here, from its first byte (or it has none) */
     int response_passed_on;    /* at least a byte of an answer went to the client */
+    int shut_out;              /* a new connection ended without a byte, sooner than a connect may take: as good as none. A dying
+                                  process's socket takes connections that nobody will serve */
     int idle_died;             /* a kept-alive connection was used again and ended before the first byte of an answer */
 } retry_try_t;
 

@@ -218,6 +218,9 @@ static void classify_unanswered(upstream_try_t *t, int rc)
     else if (timed_out(t, rc)) {
         say(t, GATE_OUTCOME_TIMEOUT, "no answer in time");
     }
+    else if (t->head_held) {
+        say(t, GATE_OUTCOME_RESET, "closed after the answer's head");
+    }
     else if (t->bytes_in && !t->multiplexed && t->read_status == APR_SUCCESS) {
         say(t, GATE_OUTCOME_BAD, "the answer was not HTTP");
     }

@@ -173,6 +173,7 @@ typedef struct upstream_try {
     int status;
     int whole;                  /* its end came */
     int broke;                  /* the handler said that it ended early */
+    int head_held;              /* the answer's head has come, of its body nothing yet: not passed on */
     int own_error;              /* the handler made an error page of its own */
     int refused;                /* by the handler or for it, before the member was asked: its status is for the client */
     apr_off_t length, passed_bytes; /* length: -1 if not announced */

@@ -347,6 +347,15 @@ def test_stopped_member_times_out(lab, scheme):
     stopped.resume()
 
 
+def test_member_that_dies_after_the_head(lab):
+    bad, good = lab.upstream("m1"), lab.upstream("m2")
+    bad.behave({"raw": ["HTTP/1.1 200 OK\r\nContent-Length: 500\r\nX-Member: m1\r\n\r\n", 0.2]})
+    httpd = start(lab, [bad, (good, "backup")])
+    for _ in range(3):
+        assert get(httpd.port).member == "m2"
+    assert bad.count == 3
+
+
 # --- an answer that is cut short --------------------------------------------------------------
 
 @pytest.mark.parametrize("what", ["short-body", "reset-mid-body"])

@@ -230,6 +230,13 @@ static void test_the_budget_does_not_count_failed_connects(void **state)
     expect(RETRY_OTHER, "no connection");
     rule.budget_milli = 0;
     expect(RETRY_OTHER, "no connection");
+    ended.outcome = GATE_OUTCOME_RESET;
+    ended.request_sent = 1;
+    expect(RETRY_GIVE_UP, "the group's retry budget is used up");
+    ended.shut_out = 1;
+    expect(RETRY_OTHER, "closed without an answer");
+    standing.method = "POST";
+    expect(RETRY_GIVE_UP, "the member may have acted on the request, and its method is not safe to repeat");
 }
 
 static void test_who_is_to_blame(void **state)

@@ -41,10 +41,13 @@ int token_make(const unsigned char *secret, const char *user, int64_t wall_usec,
 int token_good(const unsigned char *secret, const char *user, int64_t wall_usec, const char *token)
 {
     char now[TOKEN_LEN], before[TOKEN_LEN];
+    int differs_now, differs_before;
 
     if (!token || strlen(token) != TOKEN_LEN - 1 || make(secret, user, wall_usec / PERIOD_USEC, now) != 0
         || make(secret, user, wall_usec / PERIOD_USEC - 1, before) != 0) {
         return 0;
     }
-    return (CRYPTO_memcmp(token, now, TOKEN_LEN - 1) == 0) | (CRYPTO_memcmp(token, before, TOKEN_LEN - 1) == 0);
+    differs_now = CRYPTO_memcmp(token, now, TOKEN_LEN - 1); /* both in any case: the time taken tells nothing */
+    differs_before = CRYPTO_memcmp(token, before, TOKEN_LEN - 1);
+    return !differs_now || !differs_before;
 }

@@ -9,6 +9,7 @@
 
 #include "admin.h"
 #include "admin_request.h"
+#include "gate_changes.h"
 #include "gate_core.h"
 #include "gate_parse.h"
 #include "gate_time.h"
@@ -25,7 +26,8 @@ static void set_tag(const visit_t *visit, const char *tag)
 
 static int answer_member(const visit_t *visit, int status, uint32_t slot)
 {
-    const snapshot_member_t *member = snapshot_member(visit->r->pool, gate_core()->registry, gate_sections(), slot);
+    const snapshot_source_t from = status_source();
+    const snapshot_member_t *member = snapshot_member(visit->r->pool, &from, slot);
     char tag[17];
     text_out_t out;
 
@@ -44,7 +46,8 @@ static int answer_member(const visit_t *visit, int status, uint32_t slot)
 
 static int answer_list(const visit_t *visit, const admin_target_t *target)
 {
-    const snapshot_group_t *group = snapshot_group(visit->r->pool, gate_core()->registry, gate_sections(), target->group);
+    const snapshot_source_t from = status_source();
+    const snapshot_group_t *group = snapshot_group(visit->r->pool, &from, target->group);
     char tag[17];
     text_out_t out;
 
@@ -90,6 +93,21 @@ static int answer_groups(const visit_t *visit, const admin_target_t *target, con
 
 /* ---- changes ---- */
 
+static int not_done(const visit_t *visit, apr_status_t rv)
+{
+    switch (rv) {
+    case APR_ENOENT:
+        return admin_failed(visit, HTTP_NOT_FOUND, "path", "the member or group is gone");
+    case APR_EINVAL:
+        return admin_failed(visit, HTTP_BAD_REQUEST, "field", "a configuration would not take it so: look at id, url and numbers");
+    case APR_ENOSPC:
+        return admin_failed(visit, HTTP_INSUFFICIENT_STORAGE, "room", "there is no room for another change: 1024 are remembered, and "
+                            "places of removed members are free after a minute; put what is to stay into the configuration");
+    default:
+        return admin_failed(visit, HTTP_SERVICE_UNAVAILABLE, "busy", "what is shared could not be locked; try again");
+    }
+}
+
 /* An id that no member of the group has: host:port as in the configuration, else r1, r2, ... */
 static const char *free_id(const visit_t *visit, uint32_t group, const char *member_url)
 {
@@ -115,13 +133,14 @@ static const char *free_id(const visit_t *visit, uint32_t group, const char *mem
 static int list_matches(const visit_t *visit, uint32_t group)
 {
     const char *if_match = apr_table_get(visit->r->headers_in, "If-Match");
+    const snapshot_source_t from = status_source();
     const snapshot_group_t *now;
     char tag[17];
 
     if (!if_match) {
         return 1;
     }
-    now = snapshot_group(visit->r->pool, gate_core()->registry, gate_sections(), group);
+    now = snapshot_group(visit->r->pool, &from, group);
     if (!now) {
         return 0;
     }
@@ -151,18 +170,12 @@ static int add_member(const visit_t *visit, const admin_target_t *target, const 
     if (!member.spec.id) {
         member.spec.id = free_id(visit, target->group, member.spec.url);
     }
-    rv = gate_member_add(gate_core()->registry, target->group, GATE_ORIGIN_RUNTIME, &member.spec, visit->who, gate_mono_usec(),
-                         &slot);
-    switch (rv) {
-    case APR_SUCCESS:
-        break;
-    case APR_EEXIST:
+    rv = gate_change_add(gate_core()->changes, target->group, &member.spec, visit->who, gate_mono_usec(), &slot);
+    if (rv == APR_EEXIST) {
         return admin_failed(visit, HTTP_CONFLICT, "id", apr_psprintf(p, "the group has a member '%s' already", member.spec.id));
-    case APR_ENOSPC:
-        return admin_failed(visit, HTTP_INSUFFICIENT_STORAGE, "room", "there is no room for another member; places of removed ones "
-                            "are free after a minute, and a graceful restart with more members configured makes more");
-    default:
-        return admin_failed(visit, HTTP_SERVICE_UNAVAILABLE, "busy", "the registry could not be locked; try again");
+    }
+    if (rv != APR_SUCCESS) {
+        return not_done(visit, rv);
     }
     apr_table_setn(visit->r->err_headers_out, "Location",
                    apr_pstrcat(p, visit->base, "api/v1/groups/", ap_escape_path_segment(p, target->group_name), "/members/",
@@ -172,32 +185,36 @@ static int add_member(const visit_t *visit, const admin_target_t *target, const 
     return answer_member(visit, HTTP_CREATED, slot);
 }
 
+static const char *state_word(uint32_t verdict)
+{
+    return verdict & GATE_VERDICT_DRAIN ? "drain" : verdict ? "disabled" : "up";
+}
+
 static int patch_member(const visit_t *visit, const admin_target_t *target, const admin_body_t *body, const gate_member_t *is)
 {
-    static const char *const words[] = { "up", "drain", "disabled" };
     apr_pool_t *p = visit->r->pool;
-    gate_registry_t *reg = gate_core()->registry;
+    gate_changes_t *changes = gate_core()->changes;
+    apr_status_t rv = APR_SUCCESS;
     admin_member_t to;
-    const char *err = admin_member_patch(p, body->text, body->len, &to), *what;
+    const char *err = admin_member_patch(p, body->text, body->len, &to), *what, *word;
 
     if (err) {
         return admin_failed(visit, HTTP_BAD_REQUEST, "field", err);
     }
     what = apr_psprintf(p, "group %s: member %s:", target->group_name, is->id);
     if (to.given & ADMIN_STATE) {
-        const char *word = words[to.spec.verdict & GATE_VERDICT_DRAIN ? 1 : to.spec.verdict ? 2 : 0];
-
-        if (gate_verdict_change(reg, is->slot, is->incarnation, to.spec.verdict, GATE_VERDICT_ADMIN & ~to.spec.verdict, "admin",
-                                visit->who, apr_psprintf(p, "set to %s by %s", word, visit->who), gate_mono_usec()) < 0) {
-            return admin_failed(visit, HTTP_NOT_FOUND, "path", "the member is gone");
-        }
-        what = apr_pstrcat(p, what, " state ", word, NULL);
+        word = state_word(to.spec.verdict);
+        rv = gate_change_admin(changes, is->slot, is->incarnation, to.spec.verdict,
+                               to.deadline_s ? apr_time_now() + apr_time_from_sec(to.deadline_s) : 0, visit->who,
+                               apr_psprintf(p, "set to %s by %s", word, visit->who), gate_mono_usec());
+        what = apr_pstrcat(p, what, " state ", word, to.deadline_s ? apr_psprintf(p, " for %u s", to.deadline_s) : "", NULL);
     }
-    if (to.given & ADMIN_WEIGHT) {
-        if (gate_member_weight(reg, is->slot, is->incarnation, to.spec.weight, visit->who) != APR_SUCCESS) {
-            return admin_failed(visit, HTTP_NOT_FOUND, "path", "the member is gone");
-        }
+    if (rv == APR_SUCCESS && (to.given & ADMIN_WEIGHT)) {
+        rv = gate_change_weight(changes, is->slot, is->incarnation, to.spec.weight, visit->who);
         what = apr_psprintf(p, "%s weight %u", what, to.spec.weight);
+    }
+    if (rv != APR_SUCCESS) {
+        return not_done(visit, rv);
     }
     admin_done(visit, what);
     return answer_member(visit, HTTP_OK, is->slot);
@@ -205,14 +222,11 @@ static int patch_member(const visit_t *visit, const admin_target_t *target, cons
 
 static int remove_member(const visit_t *visit, const admin_target_t *target, const gate_member_t *is)
 {
-    apr_status_t rv = gate_member_remove(gate_core()->registry, is->slot, is->incarnation, visit->who,
+    apr_status_t rv = gate_change_remove(gate_core()->changes, is->slot, is->incarnation, visit->who,
                                          apr_psprintf(visit->r->pool, "removed by %s", visit->who), gate_mono_usec());
 
-    if (rv == APR_ENOENT) {
-        return admin_failed(visit, HTTP_NOT_FOUND, "path", "the member is gone");
-    }
     if (rv != APR_SUCCESS) {
-        return admin_failed(visit, HTTP_SERVICE_UNAVAILABLE, "busy", "the registry could not be locked; try again");
+        return not_done(visit, rv);
     }
     admin_done(visit, apr_psprintf(visit->r->pool, "group %s: member %s removed", target->group_name, is->id));
     visit_answer(visit, HTTP_NO_CONTENT, "application/json");

@@ -136,13 +136,20 @@ static const char *set_state(apr_pool_t *p, const char *key, json_t *value, admi
     return NULL;
 }
 
+static const char *set_deadline(apr_pool_t *p, const char *key, json_t *value, admin_member_t *m)
+{
+    m->given |= ADMIN_DEADLINE;
+    return uint_of(p, key, value, 1, 604800, &m->deadline_s);
+}
+
 static const struct {
     const char *key;
     unsigned bit;
     const char *(*set)(apr_pool_t *p, const char *key, json_t *value, admin_member_t *m);
 } fields[] = { { "url", ADMIN_URL, set_url },          { "id", ADMIN_ID, set_id },
                { "weight", ADMIN_WEIGHT, set_weight }, { "state", ADMIN_STATE, set_state },
-               { "backup", ADMIN_BACKUP, set_backup }, { "connections", ADMIN_CONNECTIONS, set_connections } };
+               { "backup", ADMIN_BACKUP, set_backup }, { "connections", ADMIN_CONNECTIONS, set_connections },
+               { "deadline_s", ADMIN_DEADLINE, set_deadline } };
 
 #define FIELDS (sizeof fields / sizeof *fields)
 
@@ -176,7 +183,7 @@ const char *admin_member_new(apr_pool_t *p, const char *json, size_t len, admin_
     const char *err = read_object(p, json, len, &object);
 
     if (!err) {
-        err = take_fields(p, object, ~0u, "url, id, weight, state, backup, connections", out);
+        err = take_fields(p, object, ~(unsigned)ADMIN_DEADLINE, "url, id, weight, state, backup, connections", out);
     }
     if (!err && !(out->given & ADMIN_URL)) {
         err = "url is missing: where the member is, such as http://10.0.0.5:8080";
@@ -190,10 +197,14 @@ const char *admin_member_patch(apr_pool_t *p, const char *json, size_t len, admi
     const char *err = read_object(p, json, len, &object);
 
     if (!err) {
-        err = take_fields(p, object, ADMIN_STATE | ADMIN_WEIGHT, "state and weight (for another url, add another member)", out);
+        err = take_fields(p, object, ADMIN_STATE | ADMIN_WEIGHT | ADMIN_DEADLINE,
+                          "state, weight and deadline_s (for another url, add another member)", out);
     }
-    if (!err && !out->given) {
+    if (!err && !(out->given & (ADMIN_STATE | ADMIN_WEIGHT))) {
         err = "nothing to change: give state or weight";
+    }
+    if (!err && (out->given & ADMIN_DEADLINE) && !(out->spec.verdict & GATE_VERDICT_DRAIN)) {
+        err = "deadline_s is how long a drain may take: it needs state drain";
     }
     return err;
 }

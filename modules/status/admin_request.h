@@ -13,17 +13,18 @@
 
 #define ADMIN_BODY_MAX (64 * 1024)
 
-enum { ADMIN_URL = 1, ADMIN_ID = 2, ADMIN_WEIGHT = 4, ADMIN_STATE = 8, ADMIN_BACKUP = 16, ADMIN_CONNECTIONS = 32 };
+enum { ADMIN_URL = 1, ADMIN_ID = 2, ADMIN_WEIGHT = 4, ADMIN_STATE = 8, ADMIN_BACKUP = 16, ADMIN_CONNECTIONS = 32, ADMIN_DEADLINE = 64 };
 
 typedef struct {
     unsigned given;              /* ADMIN_*: which fields came */
     gate_member_spec_t spec;     /* defaults where not given; id is NULL then */
+    uint32_t deadline_s;         /* of a drain: removed after so long; 0: never */
 } admin_member_t;
 
 /** A new member. A url that leads to a link-local address is refused: what lies there is the host's or the cloud's own. */
 const char *admin_member_new(apr_pool_t *p, const char *json, size_t len, admin_member_t *out);
 
-/** Changes of a member: state and weight, at least one. */
+/** Changes of a member: state (a drain may have a deadline) and weight, at least one of the two. */
 const char *admin_member_patch(apr_pool_t *p, const char *json, size_t len, admin_member_t *out);
 
 /** Parameters of a section's action out of a JSON object (len 0: an empty one), or out of a query. */

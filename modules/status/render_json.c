@@ -152,6 +152,9 @@ void render_json_member(text_out_t *out, const snapshot_member_t *m)
     put_text(out, "why", m->is.why, &n);
     put_flag(out, "usable", !(m->is.verdict & GATE_UNUSABLE), &n);
     put_time(out, "since", m->is.changed_wall_usec, &n);
+    if (m->drain_until_wall_usec) {
+        put_time(out, "drain_until", m->drain_until_wall_usec, &n);
+    }
     put_text(out, "etag", tag, &n);
     put_text(out, "origin", origin_name(m->is.origin), &n);
     put_flag(out, "backup", (m->is.flags & GATE_MEMBER_BACKUP) != 0, &n);

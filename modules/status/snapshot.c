@@ -36,9 +36,22 @@ static uint64_t failures(const gate_member_counts_t *counts)
         + counts->outcome[GATE_OUTCOME_RESET] + counts->outcome[GATE_OUTCOME_BAD] + counts->outcome[GATE_OUTCOME_BROKEN];
 }
 
-static int fill_member(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections, uint32_t slot,
-                       snapshot_member_t *out)
+/* Few members are drained with a deadline, so looking through the changes for those alone is cheap. */
+static int64_t drain_until(const snapshot_source_t *from, const gate_member_t *member)
 {
+    gate_change_t change;
+
+    if (!from->changes || !(member->verdict & GATE_VERDICT_DRAIN)
+        || gate_change_get(from->changes, gate_group_name(from->reg, member->group), member->id, &change) != 0) {
+        return 0;
+    }
+    return change.deadline_wall_usec;
+}
+
+static int fill_member(apr_pool_t *p, const snapshot_source_t *from, uint32_t slot, snapshot_member_t *out)
+{
+    const gate_registry_t *reg = from->reg;
+    const gate_section_t *const *sections = from->sections;
     gate_node_t *more;
 
     if (gate_member_get(reg, slot, &out->is) != 0) {
@@ -48,6 +61,7 @@ static int fill_member(apr_pool_t *p, const gate_registry_t *reg, const gate_sec
     gate_member_counts(reg, slot, &out->counts);
     out->failures = failures(&out->counts);
     out->inflight = gate_inflight(reg, slot);
+    out->drain_until_wall_usec = drain_until(from, &out->is);
     snapshot_latency(gate_member_histogram(reg, slot), &out->latency);
     more = gate_node_create(p);
     for (; *sections; sections++) {
@@ -59,11 +73,11 @@ static int fill_member(apr_pool_t *p, const gate_registry_t *reg, const gate_sec
     return 0;
 }
 
-snapshot_member_t *snapshot_member(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections, uint32_t slot)
+snapshot_member_t *snapshot_member(apr_pool_t *p, const snapshot_source_t *from, uint32_t slot)
 {
     snapshot_member_t *member = apr_pcalloc(p, sizeof *member);
 
-    return fill_member(p, reg, sections, slot, member) == 0 ? member : NULL;
+    return fill_member(p, from, slot, member) == 0 ? member : NULL;
 }
 
 /* FNV-1a, 64 bits. */
@@ -118,9 +132,10 @@ static uint32_t *slots_of(apr_pool_t *p, const gate_registry_t *reg, uint32_t gr
     }
 }
 
-static int fill_group(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections, uint32_t group,
-                      snapshot_group_t *out)
+static int fill_group(apr_pool_t *p, const snapshot_source_t *from, uint32_t group, snapshot_group_t *out)
 {
+    const gate_registry_t *reg = from->reg;
+    const gate_section_t *const *sections = from->sections;
     const char *name = gate_group_name(reg, group);
     uint32_t *slots, count;
     gate_node_t *more;
@@ -136,7 +151,7 @@ static int fill_group(apr_pool_t *p, const gate_registry_t *reg, const gate_sect
         snapshot_member_t *member = &out->members[out->count];
 
         /* one that was removed meanwhile is left out */
-        if (fill_member(p, reg, sections, slots[i], member) == 0 && member->is.group == group) {
+        if (fill_member(p, from, slots[i], member) == 0 && member->is.group == group) {
             out->usable += !(member->is.verdict & GATE_UNUSABLE);
             out->count++;
         }
@@ -153,15 +168,16 @@ static int fill_group(apr_pool_t *p, const gate_registry_t *reg, const gate_sect
     return 0;
 }
 
-snapshot_group_t *snapshot_group(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections, uint32_t group)
+snapshot_group_t *snapshot_group(apr_pool_t *p, const snapshot_source_t *from, uint32_t group)
 {
     snapshot_group_t *out = apr_pcalloc(p, sizeof *out);
 
-    return group != GATE_NO_GROUP && fill_group(p, reg, sections, group, out) == 0 ? out : NULL;
+    return group != GATE_NO_GROUP && fill_group(p, from, group, out) == 0 ? out : NULL;
 }
 
-static void take_groups(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections, snapshot_t *out)
+static void take_groups(apr_pool_t *p, const snapshot_source_t *from, snapshot_t *out)
 {
+    const gate_registry_t *reg = from->reg;
     uint32_t all = gate_registry_limits(reg)->groups, living = 0;
 
     for (uint32_t i = 0; i < all; i++) {
@@ -171,7 +187,7 @@ static void take_groups(apr_pool_t *p, const gate_registry_t *reg, const gate_se
     for (uint32_t i = 0; i < all && out->group_count < living; i++) {
         snapshot_group_t *group = &out->groups[out->group_count];
 
-        if (*gate_group_name(reg, i) && fill_group(p, reg, sections, i, group) == 0) {
+        if (*gate_group_name(reg, i) && fill_group(p, from, i, group) == 0) {
             out->member_count += group->count;
             out->group_count++;
         }
@@ -194,13 +210,12 @@ static void take_sections(apr_pool_t *p, const gate_section_t *const *sections, 
     }
 }
 
-snapshot_t *snapshot_take(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections,
-                          const snapshot_server_t *server)
+snapshot_t *snapshot_take(apr_pool_t *p, const snapshot_source_t *from, const snapshot_server_t *server)
 {
     snapshot_t *out = apr_pcalloc(p, sizeof *out);
 
     out->server = server;
-    take_groups(p, reg, sections, out);
-    take_sections(p, sections, out);
+    take_groups(p, from, out);
+    take_sections(p, from->sections, out);
     return out;
 }

@@ -9,6 +9,7 @@
 
 #include <apr_pools.h>
 
+#include "gate_changes.h"
 #include "gate_event.h"
 #include "gate_registry.h"
 #include "gate_section.h"
@@ -24,12 +25,20 @@ typedef struct {
     uint64_t at_most[SNAPSHOT_EDGES];    /* how many took at most this edge */
 } snapshot_latency_t;
 
+/* Where it is all taken from; borrowed for the call. */
+typedef struct {
+    const gate_registry_t *reg;
+    const gate_section_t *const *sections; /* ended by NULL, as gate_sections() gives them */
+    const gate_changes_t *changes;         /* NULL: there are none */
+} snapshot_source_t;
+
 typedef struct {
     gate_member_t is;
     const char *state;                   /* in one word, static */
     gate_member_counts_t counts;
     uint64_t failures;                   /* tries that ended in a way that speaks against the member */
     uint32_t inflight;
+    int64_t drain_until_wall_usec;       /* when it is removed; 0: it stays */
     snapshot_latency_t latency;
     const gate_node_t *more;             /* what sections add, an object */
 } snapshot_member_t;
@@ -67,9 +76,8 @@ typedef struct {
     snapshot_section_t *sections;
 } snapshot_t;
 
-/** Gathers all. @param sections  ended by NULL, as gate_sections() gives them */
-snapshot_t *snapshot_take(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections,
-                          const snapshot_server_t *server);
+/** Gathers all. */
+snapshot_t *snapshot_take(apr_pool_t *p, const snapshot_source_t *from, const snapshot_server_t *server);
 
 /**
  * Tag of what an admin may change of a member, for ETag and If-Match: the same as long as nobody changes that (checks and counters do
@@ -80,10 +88,10 @@ void snapshot_member_tag(const gate_member_t *member, char *tag);
 void snapshot_group_tag(const snapshot_group_t *group, char *tag);
 
 /** One member alone. @return NULL when the slot holds none */
-snapshot_member_t *snapshot_member(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections, uint32_t slot);
+snapshot_member_t *snapshot_member(apr_pool_t *p, const snapshot_source_t *from, uint32_t slot);
 
 /** The group of that index alone; NULL when there is none. */
-snapshot_group_t *snapshot_group(apr_pool_t *p, const gate_registry_t *reg, const gate_section_t *const *sections, uint32_t group);
+snapshot_group_t *snapshot_group(apr_pool_t *p, const snapshot_source_t *from, uint32_t group);
 
 void snapshot_latency(const gate_histogram_t *histogram, snapshot_latency_t *out);
 

@@ -211,10 +211,18 @@ int visit_read_only(const visit_t *visit)
 
 /* ---- snapshot ---- */
 
+snapshot_source_t status_source(void)
+{
+    snapshot_source_t from = { gate_core()->registry, gate_sections(), gate_core()->changes };
+
+    return from;
+}
+
 snapshot_t *status_snapshot(request_rec *r, int admin)
 {
     snapshot_server_t *server = apr_pcalloc(r->pool, sizeof *server);
     const gate_core_t *core = gate_core();
+    const snapshot_source_t from = status_source();
     status_shared_t *shared = status_shared();
 
     server->server = ap_get_server_banner();
@@ -228,7 +236,7 @@ snapshot_t *status_snapshot(request_rec *r, int admin)
     server->admin_done = shared->done;
     server->admin_failed = shared->failed;
     server->admin_refused = shared->refused;
-    return snapshot_take(r->pool, core->registry, gate_sections(), server);
+    return snapshot_take(r->pool, &from, server);
 }
 
 snapshot_t *visit_snapshot(const visit_t *visit)

@@ -72,6 +72,7 @@ int visit_read_only(const visit_t *visit);
 /** The server's facts for a snapshot, and the snapshot itself. */
 snapshot_t *visit_snapshot(const visit_t *visit);
 snapshot_t *status_snapshot(request_rec *r, int admin);
+snapshot_source_t status_source(void);
 
 /* Who answers what: each returns what a handler returns. */
 int read_page(const visit_t *visit);

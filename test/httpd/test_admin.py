@@ -5,6 +5,7 @@ import pytest
 
 from clients import Crowd, curl, get, request
 from groups import group, route
+from procs import wait_until
 from sample import EVIL, EVIL_GROUP, REFUSED, ask, load_sample, location, member_of, status
 from test_core import selfcheck
 
@@ -107,6 +108,31 @@ def test_changes_live_through_graceful_restarts(app):
         app.graceful()
         assert mine() == before
     assert status(app)["admin"]["done"] == 2
+
+
+def test_changes_live_through_a_stop_with_a_state_file(lab):
+    members = lab.upstreams(4)
+    httpd = lab.httpd(conf="GateStateFile run/state\n" + group("app", members[:3]) + route(path="/app/") + location("GateAdmin on"))
+    assert ask(httpd, LIST + "/m1", "PATCH", json={"state": "drain"}).status == 200
+    assert ask(httpd, LIST + "/m2", "DELETE").status == 204
+    assert ask(httpd, LIST, "POST", json={"url": members[3].url, "id": "new", "weight": 5}).status == 201
+
+    def mine():
+        return [(m["id"], m["url"], m["weight"], m["state"] == "drain") for m in ask(httpd, LIST).json()["members"]]
+    before = mine()
+    assert [m[0] for m in before] == ["m1", "m3", "new"]
+    httpd.stop()
+    httpd.start()
+    assert mine() == before
+    assert {get(httpd, "/app/x").member for _ in range(12)} == {"m3", "m4"}
+
+
+def test_drain_with_a_deadline_ends_in_removal(app):
+    said = ask(app, ONE, "PATCH", json={"state": "drain", "deadline_s": 1}).json()
+    assert said["state"] == "drain" and said["drain_until"].endswith("Z")
+    wait_until(lambda: member_of(app, "app", "m1") is None, 10, "m1 is removed")
+    for body in ({"deadline_s": 5}, {"state": "up", "deadline_s": 5}, {"state": "drain", "deadline_s": 0}):
+        problem(ask(app, LIST + "/m2", "PATCH", json=body), 400, "field")
 
 
 def test_reading(app):

@@ -127,7 +127,7 @@ export class Actions {
     }
 
     remove(group, member) {
-        const again = member.origin === "config" ? " It stands in the configuration and comes back when that is read again." : "";
+        const again = member.origin === "config" ? " It stays away until the configuration names it no more, or under another URL." : "";
         this.confirm("Remove " + member.id + "?", "It leaves the group " + group.name + "; what is in flight is finished." + again, "Remove", true, async () => {
             await send("DELETE", memberPath(group, member), undefined, member.etag);
             return member.id + " of " + group.name + " removed";

@@ -178,7 +178,7 @@ function fillCells(row, group, member, track, now, admin) {
     row.filled = true;
     say(c.since, member.since ? "for " + span((now - Date.parse(member.since)) / 1000) : "");
     say(c.url, member.url);
-    say(c.why, member.why);
+    say(c.why, member.why + (member.drain_until ? "; removed at " + new Date(member.drain_until).toLocaleTimeString() : ""));
     c.why.hidden = !member.why || member.state === "up";
     const chips = [member.backup ? "backup" : "", member.origin === "config" ? "" : member.origin].filter(Boolean);
     if (c.chips.dataset.key !== chips.join()) {

@@ -10,6 +10,7 @@
 #define MAGIC UINT32_C(0x4742414e) /* "GBAN" */
 #define BUCKET 8
 #define WAIT_USEC 20000
+#define LEVEL_MAX 1000000
 
 typedef struct {
     _Atomic int64_t until_usec;
@@ -225,7 +226,9 @@ gate_ban_result_e gate_ban_earn(gate_bans_t *bans, const gate_address_t *client,
     }
     else {
         if (at >= 0 && remembered(entry_of(bans, (uint32_t)at), now_usec)) {
-            ban.level = entry_of(bans, (uint32_t)at)->level + 1;
+            uint32_t level = entry_of(bans, (uint32_t)at)->level;
+
+            ban.level = level < LEVEL_MAX ? level + 1 : level;
         }
         ban.until_usec = now_usec + longer(term, ban.level);
         at = at >= 0 ? at : place_for(bans, hash, now_usec);
@@ -403,6 +406,11 @@ uint32_t gate_bans_copy(gate_bans_t *bans, const void *old_, uint64_t old_size_b
 
 /* ---- kept in a file ------------------------------------------------------------------------------------------------------ */
 
+static int64_t wall_of(int64_t usec, int64_t now_usec, int64_t wall_usec)
+{
+    return usec - now_usec + wall_usec > 0 ? usec - now_usec + wall_usec : 0;
+}
+
 /* "ADDRESS UNTIL SINCE LEVEL FLAGS MAX|WHO|WHY\n", times in microseconds of the wall clock */
 char *gate_bans_save(gate_bans_t *bans, int64_t now_usec, int64_t wall_usec, size_t *len)
 {
@@ -430,9 +438,10 @@ char *gate_bans_save(gate_bans_t *bans, int64_t now_usec, int64_t wall_usec, siz
             }
         }
         copy_out(entry, &ban);
-        used += (size_t)snprintf(text + used, room - used, "%s %lld %lld %u %u %lld|%s|%s\n", gate_address_text(&ban.address, address),
-                                 (long long)(ban.until_usec - now_usec + wall_usec), (long long)(ban.since_usec - now_usec + wall_usec),
-                                 ban.level, ban.flags, (long long)entry->max_usec, ban.who, ban.why);
+        used += (size_t)snprintf(text + used, room - used, "%s %lld %lld %u %u %lld|%s|%s\n",
+                                 gate_address_text(&ban.address, address), (long long)wall_of(ban.until_usec, now_usec, wall_usec),
+                                 (long long)wall_of(ban.since_usec, now_usec, wall_usec), ban.level, ban.flags,
+                                 (long long)entry->max_usec, ban.who, ban.why);
     }
     if (locked) {
         gate_lock_release(&bans->lock);
@@ -445,29 +454,42 @@ char *gate_bans_save(gate_bans_t *bans, int64_t now_usec, int64_t wall_usec, siz
     return text;
 }
 
+/* " NUMBER" five times and no more: decimal, no sign, at most 18 digits. Returns 0, or -1. */
+static int read_numbers(const char *at, const char *end, int64_t number[5])
+{
+    for (int i = 0; i < 5; i++) {
+        const char *begin;
+
+        if (at == end || *at++ != ' ') {
+            return -1;
+        }
+        begin = at;
+        for (number[i] = 0; at < end && *at >= '0' && *at <= '9' && at - begin < 18; at++) {
+            number[i] = number[i] * 10 + (*at - '0');
+        }
+        if (at == begin) {
+            return -1;
+        }
+    }
+    return at == end ? 0 : -1;
+}
+
 /* One line without its end. Returns 0, or -1 when it makes no sense. */
 static int read_line(const char *line, size_t len, gate_ban_t *ban, int64_t *max_usec, int64_t shift_usec)
 {
     const char *blank = memchr(line, ' ', len), *bar = memchr(line, '|', len), *bar2;
-    long long until, since, max;
-    char numbers[128];
-    int end = 0;
+    int64_t number[5]; /* until, since, level, flags, max */
 
     bar2 = bar ? memchr(bar + 1, '|', len - (size_t)(bar + 1 - line)) : NULL;
-    if (!blank || !bar2 || bar < blank || (size_t)(bar - blank) >= sizeof numbers
-        || gate_address_parse(line, (size_t)(blank - line), &ban->address) != 0) {
+    if (!blank || !bar2 || bar < blank || gate_address_parse(line, (size_t)(blank - line), &ban->address) != 0
+        || read_numbers(blank, bar, number) != 0 || number[2] > LEVEL_MAX || number[4] > GATE_BANS_MAX_USEC) {
         return -1;
     }
-    memcpy(numbers, blank, (size_t)(bar - blank));
-    numbers[bar - blank] = 0;
-    if (sscanf(numbers, " %18lld %18lld %9u %9u %18lld%n", &until, &since, &ban->level, &ban->flags, &max, &end) != 5 || numbers[end]
-        || until < 0 || since < 0 || max < 0 || max > GATE_BANS_MAX_USEC) {
-        return -1;
-    }
-    ban->until_usec = until + shift_usec;
-    ban->since_usec = since + shift_usec;
-    ban->flags &= GATE_BAN_DROP | GATE_BAN_MANUAL;
-    *max_usec = max;
+    ban->until_usec = number[0] + shift_usec;
+    ban->since_usec = number[1] + shift_usec;
+    ban->level = (uint32_t)number[2];
+    ban->flags = (uint32_t)number[3] & (GATE_BAN_DROP | GATE_BAN_MANUAL);
+    *max_usec = number[4];
     snprintf(ban->who, sizeof ban->who, "%.*s", (int)(bar2 - bar - 1), bar + 1);
     snprintf(ban->why, sizeof ban->why, "%.*s", (int)(line + len - bar2 - 1), bar2 + 1);
     return 0;

@@ -83,7 +83,10 @@ static void fly(gate_seats_t *seats, gate_concurrency_t *flights, gate_lines_t *
     int64_t rows[6];
     uint32_t count;
 
-    for (uint64_t i = 0; seat >= 0; i++) {
+    if (seat < 0) {
+        _exit(1);
+    }
+    for (uint64_t i = 0;; i++) { /* until it is killed */
         gate_rate_verdict_t v;
 
         for (int n = 0; n < 6; n++) {
@@ -94,7 +97,6 @@ static void fly(gate_seats_t *seats, gate_concurrency_t *flights, gate_lines_t *
             gate_concurrency_end(flights, seat, rows[n]);
         }
     }
-    _exit(1);
 }
 
 static void test_killed_holders(void **state)

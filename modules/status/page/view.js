@@ -350,7 +350,8 @@ export class View {
             const key = JSON.stringify(values);
             if (p.key !== key) {
                 p.key = key;
-                p.body.replaceChildren(...(section.name === "cache" ? cacheGauge(values) : []), pairs(values || {}));
+                const fresh = make("div", {}, ...(section.name === "cache" ? cacheGauge(values) : []), ...digest(values || {}));
+                if (!p.body.firstChild || !update(p.body, fresh)) p.body.replaceChildren(...fresh.childNodes);
             }
         }
     }
@@ -387,6 +388,34 @@ function valueText(key, value) {
     }
     if (/^\d{4}-\d\d-\d\dT/.test(value)) return new Date(value).toLocaleString();
     return String(value);
+}
+
+/* Makes what is on the page say what `fresh` says, if it has the same shape; selection and focus stay. @return whether it had */
+function update(old, fresh) {
+    const same = (a, b) => a.nodeName === b.nodeName && a.childNodes.length === b.childNodes.length
+        && [...a.childNodes].every((child, i) => same(child, b.childNodes[i]));
+    const copy = (a, b) => {
+        if (a.nodeType === Node.TEXT_NODE) {
+            if (a.data !== b.data) a.data = b.data;
+            return;
+        }
+        for (const name of ["aria-label", "class"]) {
+            if (b.hasAttribute(name)) set(a, name, b.getAttribute(name));
+        }
+        if (b.style.width) a.style.width = b.style.width;
+        a.childNodes.forEach((child, i) => copy(child, b.childNodes[i]));
+    };
+    if (!same(old, fresh)) return false;
+    copy(old, fresh);
+    return true;
+}
+
+/* A few values at a glance, the rest behind a fold. */
+function digest(object) {
+    const entries = Object.entries(object), first = entries.filter(([, v]) => v === null || typeof v !== "object").slice(0, 8);
+    if (entries.length <= 10) return [pairs(object)];
+    const rest = Object.fromEntries(entries.filter((one) => !first.includes(one)));
+    return [pairs(Object.fromEntries(first)), make("details", {}, make("summary", {}, "All " + entries.length + " values"), pairs(rest))];
 }
 
 function table(list) {

@@ -12,9 +12,11 @@
 int outlier_judge(const outlier_rule_t *rule, const gate_report_t *report)
 {
     switch (report->outcome) {
+    case GATE_OUTCOME_RESET:
+        /* of an idle connection: that one was closed, which members do; whether it takes new ones is seen next */
+        return report->connect_usec < 0 && report->first_byte_usec < 0 ? -1 : 1;
     case GATE_OUTCOME_CONNECT:
     case GATE_OUTCOME_TIMEOUT:
-    case GATE_OUTCOME_RESET:
     case GATE_OUTCOME_BAD:
     case GATE_OUTCOME_BROKEN:
         return 1;
@@ -183,7 +185,7 @@ static void begin_ejection(gate_registry_t *reg, outlier_row_t *row, const outli
 
 static void say_why(char *why, size_t size, const gate_report_t *report, uint32_t errors)
 {
-    if (report->status) {
+    if (report->outcome == GATE_OUTCOME_STATUS || report->outcome == GATE_OUTCOME_OK) {
         snprintf(why, size, "%u errors in a row, the last: status %d", errors, report->status);
     } else {
         snprintf(why, size, "%u errors in a row, the last: %s", errors, report->why ? report->why : gate_outcome_name(report->outcome));

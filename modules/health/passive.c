@@ -11,7 +11,10 @@ APLOG_USE_MODULE(gate_health);
 
 static const char *last_error(apr_pool_t *p, const gate_report_t *report)
 {
-    return report->status ? apr_psprintf(p, "status %d", report->status) : report->why ? report->why : gate_outcome_name(report->outcome);
+    if (report->outcome == GATE_OUTCOME_STATUS || report->outcome == GATE_OUTCOME_OK) {
+        return apr_psprintf(p, "status %d", report->status);
+    }
+    return report->why ? report->why : gate_outcome_name(report->outcome);
 }
 
 static void log_ejection(apr_pool_t *p, const gate_report_t *report, const outlier_verdict_t *v, const char *group, const char *id)

@@ -1,7 +1,11 @@
 """What tests of groups share: configuration text, and the lines that a failing member rightly puts into the error log."""
+from gatehttpd import built
 
 # mod_proxy's own words about a member that fails, and our summary of it.
-MEMBER_TROUBLE = [r"\[proxy(_\w+)?:error\]", r"\[proxy(_\w+)?:warn\]", r"GATE022[2-6]"]
+MEMBER_TROUBLE = [r"\[proxy(_\w+)?:error\]", r"\[proxy(_\w+)?:warn\]", r"GATE022[2-6]", "GATE051[0-4]"]
+
+# For tests in which a member fails again and again and is to be asked all the same.
+NO_OUTLIER = ["GateOutlier off"] if built("gate_health") else []
 
 
 def group(name, members, *lines):

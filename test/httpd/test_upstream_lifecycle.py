@@ -9,7 +9,7 @@ import time
 import pytest
 
 from clients import Crowd, get, post
-from groups import MEMBER_TROUBLE, group, route
+from groups import MEMBER_TROUBLE, NO_OUTLIER, group, route
 from procs import wait_until
 
 pytestmark = pytest.mark.needs("gate_upstream")
@@ -77,7 +77,7 @@ def test_in_flight_numbers_do_not_drift(lab):
     """least-connections with connections=: numbers that leak would shut the members for good."""
     members = lab.upstreams(2)
     httpd = lab.httpd(CHECK + group("app", [(m, "connections=12") for m in members], "GateBalance least-connections",
-                                    "GateRetry attempts=1") + route(), children=3, threads=16)
+                                    "GateRetry attempts=1", *NO_OUTLIER) + route(), children=3, threads=16)
     httpd.expect(*KILLED, *MEMBER_TROUBLE)
     with Crowd(httpd.port, clients=10, path="/") as crowd:
         for n in range(ROUNDS):

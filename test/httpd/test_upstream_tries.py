@@ -4,7 +4,7 @@ import time
 import pytest
 
 from clients import BadAnswer, Connection, Crowd, get, post, request
-from groups import MEMBER_TROUBLE, group, route
+from groups import MEMBER_TROUBLE, NO_OUTLIER, group, route
 from procs import wait_until
 from upstreams import Host
 
@@ -303,7 +303,7 @@ def test_expect_continue_and_a_second_member(lab):
 def test_tries_over_tls(lab, h2):
     from clients import curl
     bad, closes, good = lab.refusing(), lab.upstream("m1").behave("closes"), lab.upstream("m2")
-    httpd = lab.httpd(group("app", [bad, (closes, "backup")]) + group("b", [closes, (good, "backup")]),
+    httpd = lab.httpd(group("app", [bad, (closes, "backup")], *NO_OUTLIER) + group("b", [closes, (good, "backup")], *NO_OUTLIER),
                       vhost=route("app", "/a/") + route("b", "/b/"), tls=True, h2=True)
     httpd.expect(*MEMBER_TROUBLE)
     words = ["--http2" if h2 else "--http1.1"]

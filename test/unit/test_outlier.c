@@ -147,6 +147,10 @@ static void test_what_counts(void **state)
         report = report_of(0, GATE_OUTCOME_OK, good[i], SEC);
         assert_int_equal(outlier_judge(&rule, &report), 0);
     }
+    /* an idle connection that the member had closed */
+    report = report_of(0, GATE_OUTCOME_RESET, 0, SEC);
+    report.connect_usec = report.first_byte_usec = -1;
+    assert_int_equal(outlier_judge(&rule, &report), -1);
     report = report_of(0, GATE_OUTCOME_STATUS, 503, SEC);
     assert_int_equal(outlier_judge(&rule, &report), 1);
     for (k = 0; k < 100; k++) {

@@ -110,7 +110,7 @@ def test_hash_is_steady(lab):
     httpd.graceful()
     assert places() == first
     members[0].stop()
-    httpd.expect(r"\[proxy", "GATE0226")
+    httpd.expect(r"\[proxy", "GATE0226", "GATE0510")
     after = places()
     assert all(a == b for a, b in zip(first, after) if a != "m1") and "m1" not in after
 
@@ -120,7 +120,7 @@ def test_backup_and_drain(lab):
     httpd = lab.httpd(group("app", [main, (spare, "backup"), (drained, "state=drain")]) + route())
     assert {get(httpd.port).member for _ in range(6)} == {"m1"}
     main.stop()
-    httpd.expect(r"\[proxy")
+    httpd.expect(r"\[proxy", "GATE0510")
     assert {get(httpd.port).member for _ in range(6)} == {"m2"}
 
 

@@ -147,6 +147,8 @@ int cache_pass_by(request_rec *r, cache_request_t *c);
 
 /** Makes the key and reads what the request asks for. @return NULL, or why it cannot be cached */
 const char *cache_request_read(request_rec *r, cache_request_t *c);
+/** In post_config: gives each server the name that keys know it by. */
+void cache_name_servers(apr_pool_t *pconf, server_rec *s);
 /** Looks the stored answer up: held and head are set. */
 int cache_find(request_rec *r, cache_request_t *c);
 void cache_let_go(cache_request_t *c);

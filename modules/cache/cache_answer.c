@@ -15,25 +15,20 @@
 
 void cache_status(request_rec *r, cache_request_t *c, apr_table_t *headers, const char *word)
 {
-    const char *theirs = gate_field(r->pool, headers, "Cache-Status"), *text = "gatehouse";
+    const char *theirs = gate_field(r->pool, headers, "Cache-Status"), *ttl = "", *status = "";
+    int ours = c->head.head && (!c->fwd || c->member_status == HTTP_NOT_MODIFIED || c->collapsed);
 
-    if (!c->fwd) {
-        text = apr_psprintf(r->pool, "%s; hit", text);
+    if (ours) {
+        ttl = apr_pstrcat(r->pool, "; ttl=", apr_ltoa(r->pool, (long)gate_ttl(&c->head.head->fresh, gate_mono_usec())), NULL);
     }
-    else {
-        text = apr_psprintf(r->pool, "%s; fwd=%s", text, c->fwd);
-        if (c->member_status) {
-            text = apr_psprintf(r->pool, "%s; fwd-status=%d", text, c->member_status);
-        }
-        text = apr_pstrcat(r->pool, text, c->collapsed ? "; collapsed" : "", c->storing ? "; stored" : "", NULL);
+    if (c->fwd && c->member_status) {
+        status = apr_pstrcat(r->pool, "; fwd-status=", apr_itoa(r->pool, c->member_status), NULL);
     }
-    if (c->head.head && (!c->fwd || c->member_status == HTTP_NOT_MODIFIED || c->collapsed)) {
-        text = apr_psprintf(r->pool, "%s; ttl=%" APR_INT64_T_FMT, text, gate_ttl(&c->head.head->fresh, gate_mono_usec()));
-    }
-    if (c->detail) {
-        text = apr_psprintf(r->pool, "%s; detail=%s", text, c->detail);
-    }
-    apr_table_setn(headers, "Cache-Status", theirs ? apr_pstrcat(r->pool, theirs, ", ", text, NULL) : text);
+    apr_table_setn(headers, "Cache-Status",
+                   apr_pstrcat(r->pool, theirs ? theirs : "", theirs ? ", " : "", "gatehouse", c->fwd ? "; fwd=" : "; hit",
+                               c->fwd ? c->fwd : "", status, c->fwd && c->collapsed ? "; collapsed" : "",
+                               c->fwd && c->storing ? "; stored" : "", ttl, c->detail ? "; detail=" : "",
+                               c->detail ? c->detail : "", NULL));
     apr_table_setn(r->subprocess_env, "GATE_CACHE", word);
 }
 
@@ -94,8 +89,10 @@ int cache_wants_variants(const cache_request_t *c, int status, const apr_table_t
 
 int cache_condition(request_rec *r, const apr_table_t *headers)
 {
-    switch (gate_conditions(r->pool, r->headers_in, apr_table_get(headers, "ETag"), apr_table_get(headers, "Last-Modified"),
-                            gate_http_date(apr_table_get(headers, "Date")))) {
+    int64_t date = apr_table_get(r->headers_in, "If-Modified-Since") || apr_table_get(r->headers_in, "If-Unmodified-Since")
+                       ? gate_http_date(apr_table_get(headers, "Date")) : 0;
+
+    switch (gate_conditions(r->pool, r->headers_in, apr_table_get(headers, "ETag"), apr_table_get(headers, "Last-Modified"), date)) {
     case GATE_COND_NOT_MODIFIED:
         cache_count(GATE_COUNT_not_modified, 1);
         return HTTP_NOT_MODIFIED;
@@ -170,7 +167,7 @@ static apr_bucket *unpack(body_t *body, apr_bucket_alloc_t *alloc)
 
 static void set_age(request_rec *r, cache_request_t *c, apr_table_t *headers)
 {
-    apr_table_setn(headers, "Age", apr_psprintf(r->pool, "%" APR_INT64_T_FMT, gate_age(&c->head.head->fresh, gate_mono_usec())));
+    apr_table_setn(headers, "Age", apr_ltoa(r->pool, (long)gate_age(&c->head.head->fresh, gate_mono_usec())));
 }
 
 /*

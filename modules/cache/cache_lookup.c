@@ -2,6 +2,7 @@
 #include "cache.h"
 
 #include <string.h>
+#include <apr_hash.h>
 
 /*
  * What members are known to answer by although it is in no key: it becomes part of the route when it is there, so that nobody
@@ -21,13 +22,27 @@ static const request_rec *first_of(const request_rec *r)
     return r;
 }
 
-static const char *vhost_of(request_rec *r)
-{
-    const server_rec *s = r->server;
+/* Each server's own name in keys; made once, as every request needs it. */
+static apr_hash_t *server_names;
 
-    return apr_psprintf(r->pool, "%s:%u/%s", s->server_hostname ? s->server_hostname : "", s->port,
-                        s->addrs && s->addrs->virthost ? apr_psprintf(r->pool, "%s:%u", s->addrs->virthost, s->addrs->host_port)
-                                                       : "");
+static const char *vhost_of(const request_rec *r)
+{
+    const char *name = apr_hash_get(server_names, &r->server, sizeof r->server);
+
+    return name ? name : "";
+}
+
+void cache_name_servers(apr_pool_t *pconf, server_rec *s)
+{
+    server_names = apr_hash_make(pconf);
+    for (; s; s = s->next) {
+        server_rec **key = apr_pmemdup(pconf, &s, sizeof s);
+        const char *bound = s->addrs && s->addrs->virthost
+                                ? apr_psprintf(pconf, "%s:%u", s->addrs->virthost, s->addrs->host_port) : "";
+
+        apr_hash_set(server_names, key, sizeof *key,
+                     apr_psprintf(pconf, "%s:%u/%s", s->server_hostname ? s->server_hostname : "", s->port, bound));
+    }
 }
 
 /* Everything but the URL that decides what the answer is. */

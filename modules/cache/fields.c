@@ -38,6 +38,10 @@ const char *gate_field(apr_pool_t *p, const apr_table_t *t, const char *name)
 {
     gather_t g = { .p = p };
 
+    /* the usual case by the table's own index */
+    if (!apr_table_get(t, name)) {
+        return NULL;
+    }
     apr_table_do(gather, &g, t, name, NULL);
     return g.n > 1 ? apr_array_pstrcat(p, g.lines, 0) : g.first;
 }

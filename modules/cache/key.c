@@ -182,8 +182,8 @@ const char *gate_key_url(apr_pool_t *p, const char *scheme, const char *host, ui
     if (strchr(name, ':') && *name != '[') {
         name = apr_pstrcat(p, "[", name, "]", NULL);
     }
-    url = apr_psprintf(p, "%s://%s:%u%s%s%s", lower(p, scheme, strlen(scheme)), name, port, path, query ? "?" : "",
-                       query ? query : "");
+    url = apr_pstrcat(p, lower(p, scheme, strlen(scheme)), "://", name, ":", apr_itoa(p, port), path, query ? "?" : "",
+                      query ? query : "", NULL);
     return strlen(url) <= GATE_KEY_MAX ? url : NULL;
 }
 

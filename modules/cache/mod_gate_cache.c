@@ -212,6 +212,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GATE_LOGNO(0702)
                      "cache: the store has a new size or layout: it begins empty; old children go on in theirs");
     }
+    cache_name_servers(pconf, s);
     gate_arena_on_validate(gate_core()->arena, "cache", gate_store_validate, cache_store);
     cache_section_register();
     return OK;

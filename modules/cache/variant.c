@@ -151,8 +151,12 @@ int gate_choose(apr_pool_t *p, const gate_choice_t *choice)
 gate_cond_e gate_conditions(apr_pool_t *p, const apr_table_t *request, const char *etag, const char *last_modified, int64_t date)
 {
     const char *match = gate_field(p, request, "If-Match"), *none = gate_field(p, request, "If-None-Match");
-    int64_t modified = gate_http_date(last_modified), since;
+    int64_t modified, since;
 
+    if (!match && !none && !apr_table_get(request, "If-Modified-Since") && !apr_table_get(request, "If-Unmodified-Since")) {
+        return GATE_COND_NONE;
+    }
+    modified = gate_http_date(last_modified);
     if (match) {
         if (!gate_etag_matches(match, etag, 1)) {
             return GATE_COND_FAILED;

@@ -66,6 +66,10 @@ ROWS = {
         {"mod_cache_socache": peers.cache_socache, "gate classic": cached(peers.gate_classic),
          "nginx": cached(peers.nginx), "haproxy": cached(peers.haproxy), "varnish": peers.varnish},
         [("gate classic", "mod_cache_socache", 0.75)], needs=("gate", "gate_upstream", "gate_cache"), hits=True),
+    "classic-hit-1m": Row(
+        "1 MB from the cache, and the same as a file of httpd's own with sendfile off",
+        {"static file": peers.static_file, "gate classic": cached(peers.static_file)},
+        [("gate classic", "static file", 1.0)], needs=("gate", "gate_cache"), hits=True),
 }
 
 

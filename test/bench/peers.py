@@ -80,6 +80,19 @@ def gate_classic(lab, ports, tls=False, cached=False):
     return httpd(lab, ours, more, tls)
 
 
+def static_file(lab, ports, tls=False, cached=False):
+    """httpd's own static file of 1 MB, sendfile off; cached: the same file out of Gatehouse's store"""
+    more = (f"<Directory />\nRequire all granted\n</Directory>\nEnableSendfile off\n"
+            "<Location />\nForceType text/plain\n" + ("GateCache on default-ttl=1h\n" if cached else "") + "</Location>")
+    server = lab.httpd(start=False)
+    server.write_file("htdocs/1m", BODY * 1024)
+    more += f"\nDocumentRoot {server.path('htdocs')}"
+    server.raw = httpd_conf(["gate", "gate_cache"] if cached else [], more, tls)(server)
+    server.write_conf()
+    server.start()
+    return (server.tls_url if tls else server.url) + "/1m", server.pid()
+
+
 def nginx(lab, ports, tls=False, cached=False):
     """nginx as a proxy"""
     folder = procs.temp_dir()

@@ -26,6 +26,7 @@ LOGIC_upstream += balance_least_time.c balance_first.c balance_hash.c
 LOGIC_upstream += retry.c reverse.c
 LOGIC_upstream += pick.c
 GLUE_upstream += mod_gate_upstream.c upstream_config.c upstream_check.c select.c dispatch.c try.c shadow.c
+GLUE_upstream += upstream_section.c
 GLUE_upstream += members_config.c claim.c queue_wait.c sticky_glue.c
 GLUE_upstream += answer_filter.c backend_filter.c replay.c workers.c tell.c
 LOGIC_upstream += sticky.c queue.c

@@ -162,6 +162,9 @@ uint32_t gate_group_standing(const gate_registry_t *reg, uint32_t group);
 /** The group's shared turn: returns it and adds 1. For round-robin and for ties. */
 uint64_t gate_group_turn(gate_registry_t *reg, uint32_t group);
 
+/** The one that comes next; takes nothing. */
+uint64_t gate_group_turn_next(const gate_registry_t *reg, uint32_t group);
+
 /* ---- membership ---------------------------------------------------------------------------------------------------------- */
 
 /**

@@ -306,6 +306,11 @@ uint64_t gate_group_turn(gate_registry_t *reg, uint32_t group)
     return atomic_fetch_add_explicit(&reg->group[group].turn, 1, memory_order_relaxed);
 }
 
+uint64_t gate_group_turn_next(const gate_registry_t *reg, uint32_t group)
+{
+    return atomic_load_explicit(&reg->group[group].turn, memory_order_relaxed);
+}
+
 /* ---- validation ---- */
 
 static int validate_list(const gate_registry_t *reg, char *why, size_t why_size)

@@ -24,7 +24,8 @@ static pick_ask_t ask_for(const upstream_exchange_t *x)
     pick_ask_t ask = {
         .registry = gate_core()->registry, .roster = x->roster, .strategy = group->strategy, .tried = x->tried,
         .tried_count = x->tries, .load_factor_milli = group->load_factor_milli, .panic_milli = group->panic_milli,
-        .key_hash = x->key_hash, .slow_start_usec = group->slow_start_usec, .now_usec = gate_mono_usec(), .seat = gate_core()->seat
+        .key_hash = x->key_hash, .slow_start_usec = group->slow_start_usec, .now_usec = gate_mono_usec(), .seat = gate_core()->seat,
+        .peek = x->peek
     };
 
     if (x->affinity_hash) { /* GateSticky header=: as hash does it, without a bound on the load */
@@ -88,6 +89,12 @@ static int search(upstream_exchange_t *x)
         x->others_full = answer.full > 0;
     }
     return answer.index >= 0;
+}
+
+int upstream_claim_peek(upstream_exchange_t *x)
+{
+    x->peek = 1;
+    return search(x);
 }
 
 int upstream_claim_admit(void *exchange)

@@ -174,11 +174,11 @@ static int has_body(const request_rec *r)
     return apr_table_get(r->headers_in, "Transfer-Encoding") || (length && strcmp(length, "0") != 0) || r->kept_body;
 }
 
-static uint64_t key_hash(upstream_exchange_t *x)
+uint64_t upstream_key_hash(const upstream_exchange_t *x)
 {
     const char *err = NULL, *key;
 
-    if (!x->group->key) {
+    if (!(x->group->strategy->needs & GATE_BALANCE_KEY) || !x->group->key) {
         return 0;
     }
     key = ap_expr_str_exec(x->r, x->group->key, &err);
@@ -211,9 +211,7 @@ static upstream_exchange_t *begin_exchange(request_rec *r, const upstream_group_
     gate_group_active_add(core->registry, core->seat, group->index, 1);
     x->active = 1;
     apr_pool_cleanup_register(r->pool, x, end_exchange, apr_pool_cleanup_null);
-    if (group->strategy->needs & GATE_BALANCE_KEY) {
-        x->key_hash = key_hash(x);
-    }
+    x->key_hash = upstream_key_hash(x);
     upstream_sticky_begin(x);
     request_conf(r)->exchange = x;
     return x;

@@ -103,7 +103,7 @@ static void consider(gather_t *g, uint32_t place)
     if (pick_was_tried(ask, member)) {
         return;
     }
-    if (verdict == GATE_VERDICT_EJECTED && g->trial < 0
+    if (verdict == GATE_VERDICT_EJECTED && g->trial < 0 && !ask->peek
         && (!member->connections || gate_inflight(ask->registry, member->slot) < member->connections)
         && gate_trial_claim(ask->registry, member->slot, ask->seat, ask->now_usec, TRIAL_LEASE_USEC)) {
         g->trial = (int)place;
@@ -132,6 +132,11 @@ static void consider(gather_t *g, uint32_t place)
     add_candidate(g, place, member, inflight);
 }
 
+static uint64_t next_turn(gate_registry_t *reg, uint32_t group)
+{
+    return gate_group_turn_next(reg, group);
+}
+
 pick_answer_t pick_member(const pick_ask_t *ask, apr_pool_t *pool)
 {
     gate_candidate_t usual[USUAL];
@@ -152,11 +157,12 @@ pick_answer_t pick_member(const pick_ask_t *ask, apr_pool_t *pool)
         g.answer.others++;
     }
     else if (g.count > 0) {
+        uint64_t (*turn)(gate_registry_t *reg, uint32_t group) = ask->peek ? next_turn : gate_group_turn;
         gate_pick_t pick = {
             .candidates = g.candidates, .count = g.count, .key_hash = ask->key_hash, .random = ask->random,
             .load_factor_milli = ask->load_factor_milli, .now_usec = ask->now_usec,
             /* a further try takes no turn: with one member of two gone, every first turn would come to that one */
-            .turn = ask->tried_count ? ask->random : gate_group_turn(ask->registry, ask->roster->group)
+            .turn = ask->tried_count ? ask->random : turn(ask->registry, ask->roster->group)
         };
 
         g.answer.index = (int)g.places[ask->strategy->pick(&pick)];

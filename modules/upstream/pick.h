@@ -26,6 +26,7 @@ typedef struct {
     uint64_t random;                /* 64 random bits */
     int64_t slow_start_usec, now_usec;
     int seat;                       /* of this process: claims trials */
+    int peek;                       /* nothing is taken: no turn, no trial */
 } pick_ask_t;
 
 typedef struct {
@@ -43,7 +44,7 @@ uint32_t pick_usable(const pick_ask_t *ask);
 
 int pick_was_tried(const pick_ask_t *ask, const gate_roster_member_t *member);
 
-/** An ejected member that is due for a trial comes first. Takes the group's turn when there is somebody to choose from. */
+/** An ejected member that is due for a trial comes first. Takes the group's turn when there is somebody to choose from (peek: does not). */
 pick_answer_t pick_member(const pick_ask_t *ask, apr_pool_t *pool);
 
 #endif

@@ -215,6 +215,7 @@ struct upstream_exchange {
     int replaced;               /* the present try has replaced a stale connection */
     uint32_t full;              /* members that were passed over because they are at their `connections` */
     int next;                   /* roster index of the next try, -1: none */
+    int peek;                   /* only asked about: nothing is taken or counted */
     int claimed;                /* that member is counted in flight already, in the next try's name */
     uint32_t claimed_slot;
     int others_full;            /* the last search found members, but none with room */
@@ -251,6 +252,11 @@ extern gate_rosters_t *upstream_rosters;
 upstream_try_t *upstream_try_now(void);
 /** Puts another in its place; returns the former. NULL around calls into the client's filters: what they do is not the member's. */
 upstream_try_t *upstream_try_set(upstream_try_t *t);
+
+/** Of the exchange's key (GateBalance hash key=); 0 when the strategy needs none. */
+uint64_t upstream_key_hash(const upstream_exchange_t *x);
+/** Groups' settings and explanations for status (upstream_section.c); in post_config. */
+void upstream_section_register(void);
 
 int upstream_canon(request_rec *r, char *url);
 int upstream_dispatch(request_rec *r, proxy_worker *worker, proxy_server_conf *conf, char *url, const char *host, apr_port_t port);
@@ -292,6 +298,8 @@ void upstream_sticky_answer(const upstream_try_t *t);
 int upstream_claim(upstream_exchange_t *x);
 /** The same, waiting in the group's queue if it has one. @return 1; 0 nobody, full, or too late; -1 the client went away */
 int upstream_claim_wait(upstream_exchange_t *x);
+/** As upstream_claim(), but takes and counts nothing: who would it be? */
+int upstream_claim_peek(upstream_exchange_t *x);
 /** Gives back what no try has taken over. */
 void upstream_unclaim(upstream_exchange_t *x);
 /** Something that may have been counted against a cap has ended. */

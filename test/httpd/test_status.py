@@ -1,5 +1,6 @@
 """mod_gate_status: page, status.json, metrics, events, explain, mod_status' page. Changes are in test_admin.py."""
 import re
+from urllib.parse import quote
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -245,6 +246,37 @@ def test_explain_says_the_way_and_sends_nothing(app):
     assert said["lookup"]["status"] == 200 and said["vhost"]["name"] and said["plane"] == "classic"
     assert sum(m.count for m in app.members) == 0
     assert all(m["requests"] == 0 for m in status(app)["groups"][0]["members"])
+
+
+def test_explain_names_the_member_and_takes_no_turn(lab):
+    members = lab.upstreams(2)
+    conf = (group("app", members) + group("other", members[:1], "GateQueue length=5 timeout=1s") + group("kept", members, "GateSticky cookie=C")
+            + route(path="/app/") + route("kept", "/kept/")
+            + '<Location "/app/other">\nGateSelect other\n</Location>\n')
+    httpd = lab.httpd(conf=conf + location("GateAdmin on"))
+
+    def explain(query):
+        return ask(httpd, "explain.json?" + query).json()["upstream"]
+    first = explain("url=/app/x")
+    assert (first["verdict"], first["group"], first["member"]) == ("member", "app", "m1") and first["why"].startswith("round-robin")
+    assert all(explain("url=/app/x") == first for _ in range(5))
+    assert get(httpd, "/app/x").member == "m1"
+    assert explain("url=/app/x")["member"] == "m2"
+    said = explain("url=/app/other")
+    assert (said["group"], said["selected"]) == ("other", "GateSelect, instead of app")
+    assert explain("url=/")["verdict"] == "none"
+    bound = get(httpd, "/kept/x")
+    cookie = bound.header("Set-Cookie").split(";")[0]
+    said = explain("url=/kept/x&header=" + quote(f"Cookie: {cookie}"))
+    assert said["member"] == bound.member and "cookie" in said["why"]
+    for member in ("m1", "m2"):
+        assert ask(httpd, f"api/v1/groups/app/members/{member}", "PATCH", json={"state": "disabled"}).status == 200
+    assert explain("url=/app/x")["verdict"] == "503"
+    groups = {g["name"]: g for g in status(httpd)["groups"]}
+    assert groups["app"]["balance"] == "round-robin" and groups["app"]["defined"].rsplit(":")[-1].isdigit()
+    assert groups["other"]["queue"]["length"] == 5 and groups["kept"]["sticky"] == "cookie"
+    assert sum(m["inflight"] for g in groups.values() for m in g["members"]) == 0
+    families(httpd)
 
 
 def test_explain_finds_the_vhost(lab):

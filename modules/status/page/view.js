@@ -384,6 +384,7 @@ function valueText(key, value) {
         if (key.endsWith("_ms")) return micros(value * 1000);
         if (key.endsWith("_s")) return span(value);
         if (key.endsWith("_bytes") || BYTES.has(key)) return bytes(value);
+        if (/(^|_)(pid|port|line)$/.test(key)) return String(value);
         return Number.isInteger(value) ? count(value) : value.toPrecision(3);
     }
     if (/^\d{4}-\d\d-\d\dT/.test(value)) return new Date(value).toLocaleString();

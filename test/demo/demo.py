@@ -104,16 +104,16 @@ def explain(httpd, members):
     say(f"\nGatehouse demo on {url}/ and {tls}/ (self-signed)\n")
     for member in members:
         say(f"  {member.name}   pid {member.process.pid:<8} http://127.0.0.1:{member.port}/")
-    say(f"""
-To try:
-  curl -s {url}/whoami                  which member answered; again, and it is the next
-  curl -sk {tls}/whoami                 the same over TLS, h2 included
-  kill -9 {members[0].process.pid:<8}                             one member dies; it is back after {RESTART:.0f} s
-  for i in $(seq 20); do curl -sf {url}/whoami || echo FAILED; done
-  tail -f {httpd.path('logs/access.log')}
-  tail -f {httpd.path('logs/error.log')}""")
+    tries = [(f"curl -s {url}/whoami", "which member answered; again, and it is the next"),
+             (f"curl -sk {tls}/whoami", "the same over TLS, h2 included"),
+             (f"kill -9 {members[0].process.pid}", f"one member dies; it is back after {RESTART:.0f} s"),
+             (f"for i in $(seq 20); do curl -sf {url}/whoami || echo FAILED; done", ""),
+             (f"tail -f {httpd.path('logs/access.log')}", ""), (f"tail -f {httpd.path('logs/error.log')}", "")]
     if gatehttpd.built("gate_status"):
-        say(f"  {url}/gate-status/                    the status page")
+        tries.append((f"{url}/gate-status/", "the status page"))
+    say("\nTo try:")
+    for command, what in tries:
+        say(f"  {command:46} {what}".rstrip())
     say("\nCtrl-C ends it.")
 
 

@@ -25,7 +25,7 @@ def test_first_configuration(lab):
         assert f"127.0.0.1:{port}" in text
         text = text.replace(f"127.0.0.1:{port}", member.authority)
     httpd = lab.httpd(text)
-    httpd.expect(r"\[proxy|\[gate_upstream:")
+    httpd.expect(r"\[proxy|\[gate_upstream:|\[gate_health:")
     with Crowd(httpd.port, clients=16) as crowd:
         crowd.wait(200)
         members[0].kill9()

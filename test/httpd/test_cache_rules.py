@@ -13,8 +13,28 @@ LM = "Tue, 14 Nov 2023 22:13:20 GMT"
 STALE = [["Cache-Control", "max-age=60"], ["Age", "100"]]
 
 
-@pytest.fixture
-def site(lab):
+class SiteOverH2(Site):
+    """The same site, asked over HTTP/2 and TLS."""
+
+    def get(self, path="/c/a", method="GET", headers=(), body=None, host=None, **_):
+        words = ["--http2", "--path-as-is"]
+        words += ["--head"] if method == "HEAD" else ["-X", method]
+        for name, value in headers:
+            words += ["-H", f"{name}: {value}"]
+        if body is not None:
+            words += ["--data-binary", body.decode()]
+        if host:
+            words += ["-H", f"Host: {host}"]
+        code, answer, said = curl(*words, self.httpd.tls_url + path)
+        if code or answer is None:
+            raise AssertionError(f"curl: {code} {said}")
+        return answer
+
+
+@pytest.fixture(params=["http/1.1", "h2"])
+def site(lab, request):
+    if request.param == "h2":
+        return SiteOverH2(lab, tls=True, h2=True)
     return Site(lab)
 
 
@@ -416,7 +436,8 @@ def test_the_log_says_what_the_cache_did(site):
 # --- stale-while-revalidate -------------------------------------------------------------------------------------------------
 
 
-def test_rfc5861_3_stale_while_revalidate_delays_nobody(site):
+def test_rfc5861_3_stale_while_revalidate_delays_nobody(lab):
+    site = Site(lab)
     site.says(b"old", headers=[["Cache-Control", "max-age=60, stale-while-revalidate=600"], ["Age", "100"], ["ETag", '"1"']])
     site.get()
     site.says(b"new", headers=[["Cache-Control", "max-age=60"], ["ETag", '"2"']], delay=1.0)
@@ -560,7 +581,8 @@ def test_trap_11_early_hints_do_not_reach_the_cache(site):
     assert is_hit(hit) and hit.body == b"hello" and hit.header("Link") is None
 
 
-def test_trap_4_a_header_with_rubbish_is_not_kept(site):
+def test_trap_4_a_header_with_rubbish_is_not_kept(lab):
+    site = Site(lab)
     site.says(raw=["HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nX-A: b\x01c\r\nContent-Length: 2\r\n\r\nok"])
     site.get()
     site.says(headers="max-age=60")

@@ -99,7 +99,7 @@ int access_ban_hook(request_rec *r, int lookup)
     note->banned = 1;
     note->said = "banned";
     access_count(ACCESS_V_BANNED);
-    close_if_body(r, 1);
+    close_if_body(r, 0); /* else it stays open: a new connection for each refusal would cost both sides more */
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, GATE_LOGNO(1010) "access: %s is banned: 403", r->useragent_ip);
     return HTTP_FORBIDDEN;
 }

@@ -1,4 +1,5 @@
 """mod_gate_access: GateLimit - rates over all children, connections, delay, dry-run, what counts and what does not."""
+import os
 import re
 import threading
 import time
@@ -6,7 +7,7 @@ import time
 import pytest
 
 import clients
-from clients import Connection, curl, get, post
+from clients import Connection, get, post
 from keepalive import KeepAlive
 from procs import wait_until
 
@@ -319,7 +320,7 @@ def test_clients_that_hang_up_leave_nothing_behind(lab):
 
 
 def test_killed_children_leave_nothing_in_flight(lab):
-    """Children are killed under load, again and again: numbers come back to nothing."""
+    """Children are killed under load, again and again (./build.sh soak: for a minute): numbers come back to nothing."""
     member, httpd = slow_member(lab, section("GateLimit connections max=6 name=open", path="/slow/"), children=3)
     member.behave({"delay": 0.2})
     httpd.expect("AH10392: children are killed successively", r"AH00052: child pid \d+ exit signal Killed", "AH01102", "AH00898",
@@ -337,7 +338,7 @@ def test_killed_children_leave_nothing_in_flight(lab):
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for t in threads:
         t.start()
-    for _ in range(25):
+    for _ in range(int(os.environ.get("SOAK", "25"))):
         time.sleep(0.3)
         for pid in httpd.child_pids()[:1]:
             httpd.kill_child(pid)

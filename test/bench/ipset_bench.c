@@ -1,6 +1,6 @@
 /*
- * ipset_speed.c - how fast a set is made and asked, and what it weighs; one row of figures per shape, for bench_access.py.
- * usage: ipset_speed PREFIXES [FILE]      FILE: also reads this set file and times that
+ * ipset_bench.c - how fast a set is made and asked, and what it weighs; one row of figures per shape.
+ *     make -f apxs.mk bench_programs && build/bench/ipset_bench [PREFIXES [FILE]]     FILE: reads this set file and times that
  *
  * Shapes: v4 hosts and v6 hosts spread at random (the worst for caches), and "real": a mix of lengths and places as in lists of
  * networks and of offenders (clustered, /24 and /32 in IPv4, /32 to /64 in IPv6).

@@ -27,9 +27,10 @@ LOGIC_upstream += retry.c reverse.c
 LOGIC_upstream += pick.c
 GLUE_upstream += mod_gate_upstream.c upstream_config.c upstream_check.c select.c dispatch.c try.c shadow.c
 GLUE_upstream += upstream_section.c
-GLUE_upstream += members_config.c claim.c queue_wait.c sticky_glue.c
+GLUE_upstream += members_config.c claim.c queue_wait.c sticky_glue.c discover_glue.c
 GLUE_upstream += answer_filter.c backend_filter.c replay.c workers.c tell.c
 LOGIC_upstream += sticky.c queue.c
+LOGIC_upstream += member_spec.c discover.c discover_run.c dns_message.c dns_lookup.c
 LIBS_upstream = libcrypto
 
 # --- health: probes and outlier ejection --------------------------------------------------

@@ -74,9 +74,11 @@ int gate_change_get(const gate_changes_t *changes, const char *group, const char
 /**
  * Before a set of one origin is applied: takes out of specs (by moving the others up) what was removed at run time, gives the rest the
  * admin's word for a new member, and forgets what the set makes out of date. In the parent too.
+ * @param complete  the set is all there is of this origin: what it does not list is out of date
  * @return how many are left
  */
-uint32_t gate_changes_dress(gate_changes_t *changes, uint32_t group, gate_origin_e origin, gate_member_spec_t *specs, uint32_t n);
+uint32_t gate_changes_dress(gate_changes_t *changes, uint32_t group, gate_origin_e origin, gate_member_spec_t *specs, uint32_t n,
+                             int complete);
 
 /** Does again what the registry does not show (after a load, or a registry of another size). Repeatable. @return how many were done */
 uint32_t gate_changes_apply(gate_changes_t *changes, int64_t now_usec);

@@ -335,7 +335,7 @@ static const gate_member_spec_t *spec_of(const gate_member_spec_t *specs, uint32
 }
 
 /* What this set makes out of date. */
-static int is_outdated(const gate_change_t *c, gate_origin_e origin, const gate_member_spec_t *spec)
+static int is_outdated(const gate_change_t *c, gate_origin_e origin, const gate_member_spec_t *spec, int complete)
 {
     int discovered = (c->flags & CHANGES_OF_DISCOVERY) != 0;
 
@@ -345,10 +345,11 @@ static int is_outdated(const gate_change_t *c, gate_origin_e origin, const gate_
     if (!(c->what & GATE_CHANGE_REMOVED) || discovered != (origin == GATE_ORIGIN_DISCOVERED)) {
         return 0;
     }
-    return !spec || strcmp(spec->url, c->url) != 0;
+    return spec ? strcmp(spec->url, c->url) != 0 : complete;
 }
 
-uint32_t gate_changes_dress(gate_changes_t *changes, uint32_t group, gate_origin_e origin, gate_member_spec_t *specs, uint32_t n)
+uint32_t gate_changes_dress(gate_changes_t *changes, uint32_t group, gate_origin_e origin, gate_member_spec_t *specs, uint32_t n,
+                             int complete)
 {
     const char *name = gate_group_name(changes->reg, group);
     uint32_t i, k, left = n;
@@ -365,7 +366,7 @@ uint32_t gate_changes_dress(gate_changes_t *changes, uint32_t group, gate_origin
             continue;
         }
         spec = spec_of(specs, left, c.id);
-        if (is_outdated(&c, origin, spec)) {
+        if (is_outdated(&c, origin, spec, complete)) {
             atomic_store(&changes->zone->record[i].number, 0);
             forgot = 1;
             continue;

@@ -1,8 +1,9 @@
-/* members_config.c - GateSticky and GateQueue, which stand inside <GateUpstream>. */
+/* members_config.c - GateSticky, GateQueue and GateDiscover, which stand inside <GateUpstream>. */
 #include <string.h>
 
 #include <apr_strings.h>
 
+#include "discover.h"
 #include "upstream.h"
 
 #define TTL_MAX_USEC (INT64_C(400) * 86400 * 1000000) /* browsers keep no cookie longer */
@@ -136,4 +137,34 @@ const char *upstream_set_queue(cmd_parms *cmd, void *dir, int argc, char *const 
         err = "GateQueue: needs both; write GateQueue length=100 timeout=5s (how many may wait, and for how long), or GateQueue off";
     }
     return err;
+}
+
+/* ---- GateDiscover --------------------------------------------------------------------------------------------------------- */
+
+const char *upstream_set_discover(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    upstream_group_t *group = upstream_group_open();
+    const char *err = upstream_outside(cmd);
+    discover_source_t source;
+    int i;
+
+    (void)dir;
+    if (err) {
+        return err;
+    }
+    err = discover_source_read(cmd->pool, argc, (const char *const *)argv, &source);
+    for (i = 0; !err && i < group->discover->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(group->discover, i, discover_source_t).text, source.text) == 0) {
+            err = apr_psprintf(cmd->pool, "'%s' stands in group %s already", source.text, group->name);
+        }
+    }
+    if (!err && source.kind == DISCOVER_FILE) {
+        source.name = ap_server_root_relative(cmd->pool, source.name);
+        err = source.name ? NULL : apr_psprintf(cmd->pool, "'%s' is not a path", source.text);
+    }
+    if (err) {
+        return apr_pstrcat(cmd->pool, "GateDiscover: ", err, NULL);
+    }
+    APR_ARRAY_PUSH(group->discover, discover_source_t) = source;
+    return NULL;
 }

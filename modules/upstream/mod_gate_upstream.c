@@ -30,7 +30,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         return OK;
     }
     if (upstream_declare(ptemp, s) != APR_SUCCESS || upstream_queue_open(pconf, ptemp, s) != APR_SUCCESS
-        || upstream_sticky_open(s) != APR_SUCCESS) {
+        || upstream_sticky_open(s) != APR_SUCCESS || upstream_discover_open(pconf, s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     upstream_section_register();

@@ -67,6 +67,7 @@ typedef struct {
     sticky_rule_t sticky;           /* GateSticky; neither cookie nor header: off */
     uint32_t queue_length;          /* GateQueue; 0: off */
     int64_t queue_timeout_usec;
+    apr_array_header_t *discover;   /* of discover_source_t */
     uint32_t index;                 /* in the registry, from post_config on */
 } upstream_group_t;
 
@@ -88,6 +89,7 @@ const char *upstream_read_pairs(cmd_parms *cmd, int argc, char *const argv[], co
 /* members_config.c */
 const char *upstream_set_sticky(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *upstream_set_queue(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+const char *upstream_set_discover(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 void upstream_config_reset(apr_pool_t *pconf);
 
 /** RewriteRule knows no scheme but httpd's own: gate:// is given a name that it leaves alone. Before directives are read. */
@@ -277,6 +279,11 @@ retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *
 
 /** Seconds-free microseconds the next blocking step on the connection may take, <= 0 when time is up. */
 int64_t upstream_try_limit(const upstream_try_t *t);
+
+/* ---- discovery (discover_glue.c) ------------------------------------------------------------------------------------------ */
+
+/** In post_config, after the groups are declared: lists in files are read, the rest is for upkeep. */
+apr_status_t upstream_discover_open(apr_pool_t *pconf, server_rec *s);
 
 /* ---- who is asked, and when (claim.c, queue_wait.c, sticky_glue.c) -------------------------------------------------------- */
 

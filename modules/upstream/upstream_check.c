@@ -203,7 +203,7 @@ int upstream_check(apr_pool_t *ptemp, server_rec *s)
     for (i = 0; i < upstream_groups->nelts; i++) {
         const upstream_group_t *group = APR_ARRAY_IDX(upstream_groups, i, upstream_group_t *);
 
-        members += (uint32_t)group->members->nelts;
+        members += (uint32_t)(group->members->nelts + 64 * group->discover->nelts);
         for (k = 0; k < group->members->nelts; k++) {
             check_member(&check, group, &APR_ARRAY_IDX(group->members, k, gate_member_spec_t));
         }
@@ -224,7 +224,7 @@ static apr_status_t declare_group(upstream_group_t *group, apr_pool_t *ptemp, se
         /* without those that were taken out at run time */
         apr_array_header_t *specs = apr_array_copy(ptemp, group->members);
         uint32_t n = gate_changes_dress(gate_core()->changes, group->index, GATE_ORIGIN_CONFIG, (gate_member_spec_t *)specs->elts,
-                                        (uint32_t)specs->nelts);
+                                        (uint32_t)specs->nelts, 1);
 
         rv = gate_members_apply(reg, group->index, GATE_ORIGIN_CONFIG, (gate_member_spec_t *)specs->elts, n, "", gate_mono_usec());
     }

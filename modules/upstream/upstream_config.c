@@ -9,8 +9,10 @@
 #include <apr_strings.h>
 #include <http_core.h>
 
+#include "discover.h"
 #include "gate_group_conf.h"
 #include "gate_parse.h"
+#include "member_spec.h"
 #include "upstream.h"
 
 #define USEC_MAX (INT64_C(86400) * 1000000)
@@ -82,74 +84,6 @@ const char *upstream_read_pairs(cmd_parms *cmd, int argc, char *const argv[], co
 
 /* ---- GateMember ----------------------------------------------------------------------------------------------------------- */
 
-static const char *member_weight(apr_pool_t *p, void *target, const char *value)
-{
-    gate_member_spec_t *spec = target;
-    uint64_t n = 0;
-    const char *err = gate_parse_uint(p, value, 1, 1000, &n);
-
-    spec->weight = (uint32_t)n;
-    return err;
-}
-
-static const char *member_backup(apr_pool_t *p, void *target, const char *value)
-{
-    (void)p, (void)value;
-    ((gate_member_spec_t *)target)->flags |= GATE_MEMBER_BACKUP;
-    return NULL;
-}
-
-static const char *member_connections(apr_pool_t *p, void *target, const char *value)
-{
-    gate_member_spec_t *spec = target;
-    uint64_t n = 0;
-    const char *err = gate_parse_uint(p, value, 1, 1000000, &n);
-
-    spec->connections = (uint32_t)n;
-    return err;
-}
-
-static const char *member_id(apr_pool_t *p, void *target, const char *value)
-{
-    ((gate_member_spec_t *)target)->id = apr_pstrdup(p, value);
-    return gate_parse_name(p, value);
-}
-
-static const char *member_state(apr_pool_t *p, void *target, const char *value)
-{
-    static const gate_word_t words[] = {
-        { "up", 0 }, { "drain", GATE_VERDICT_DRAIN }, { "disabled", GATE_VERDICT_DISABLED }, { NULL, 0 }
-    };
-    int verdict = 0;
-    const char *err = gate_parse_word(p, value, words, &verdict);
-
-    ((gate_member_spec_t *)target)->verdict = (uint32_t)verdict;
-    return err;
-}
-
-static const gate_pair_rule_t member_rules[] = {
-    { "weight", 0, member_weight }, { "backup", 1, member_backup }, { "connections", 0, member_connections },
-    { "id", 0, member_id }, { "state", 0, member_state }, { NULL, 0, NULL }
-};
-
-/* "10.0.0.1:8080"; of a socket file its name. Characters that an id must not have become '-'. */
-static const char *id_from_url(apr_pool_t *p, const gate_url_t *url)
-{
-    const char *text = url->unix_path ? strrchr(url->unix_path, '/') + 1 : url->authority;
-    char *id, *c;
-
-    while (*text && !apr_isalnum(*text)) {
-        text++;
-    }
-    id = apr_pstrndup(p, *text ? text : "member", GATE_NAME_LEN - 1);
-    for (c = id; *c; c++) {
-        if (!apr_isalnum(*c) && !strchr("._-:", *c)) {
-            *c = '-';
-        }
-    }
-    return id;
-}
-
 static const char *check_unique(apr_pool_t *p, const gate_member_spec_t *spec, const char *written_url)
 {
     int i;
@@ -167,8 +101,7 @@ static const char *check_unique(apr_pool_t *p, const gate_member_spec_t *spec, c
 
 static const char *set_member(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
-    gate_member_spec_t spec = { .weight = 1 };
-    gate_url_t url;
+    gate_member_spec_t spec;
     const char *err = upstream_outside(cmd);
 
     (void)dir;
@@ -178,20 +111,9 @@ static const char *set_member(cmd_parms *cmd, void *dir, int argc, char *const a
     if (argc < 1) {
         return "GateMember: names no member; write GateMember http://10.0.0.1:8080";
     }
-    err = gate_parse_member_url(cmd->pool, argv[0], &url);
+    err = member_spec_read(cmd->pool, argc, (const char *const *)argv, &spec);
     if (err) {
-        return apr_psprintf(cmd->pool, "GateMember: '%s' %s", argv[0], err);
-    }
-    if (strlen(argv[0]) >= GATE_URL_LEN) {
-        return apr_psprintf(cmd->pool, "GateMember: '%s' is too long (%d characters at most)", argv[0], GATE_URL_LEN - 1);
-    }
-    spec.url = apr_pstrdup(cmd->pool, argv[0]);
-    err = upstream_read_pairs(cmd, argc - 1, argv + 1, member_rules, &spec);
-    if (err) {
-        return err;
-    }
-    if (!spec.id) {
-        spec.id = id_from_url(cmd->pool, &url);
+        return apr_pstrcat(cmd->pool, "GateMember: ", err, NULL);
     }
     err = check_unique(cmd->pool, &spec, argv[0]);
     if (!err) {
@@ -434,6 +356,7 @@ static upstream_group_t *make_group(cmd_parms *cmd, const char *name)
     group->file = cmd->directive->filename;
     group->line = cmd->directive->line_num;
     group->members = apr_array_make(cmd->pool, 8, sizeof(gate_member_spec_t));
+    group->discover = apr_array_make(cmd->pool, 2, sizeof(discover_source_t));
     group->strategy = gate_strategies[0];
     group->connect_usec = group->first_byte_usec = group->idle_usec = UPSTREAM_UNSET;
     group->total_usec = group->try_timeout_usec = UPSTREAM_UNSET;
@@ -497,8 +420,8 @@ static const char *set_upstream(cmd_parms *cmd, void *dir, const char *args)
     gate_group_conf_begin(name);
     err = ap_walk_config(cmd->directive->first_child, cmd, cmd->context);
     gate_group_conf_end();
-    if (!err && open_group->members->nelts == 0) {
-        err = apr_psprintf(cmd->pool, "<GateUpstream>: group '%s' has no member; write GateMember http://10.0.0.1:8080 in it", name);
+    if (!err && open_group->members->nelts == 0 && open_group->discover->nelts == 0) {
+        err = apr_psprintf(cmd->pool, "<GateUpstream>: group '%s' has no member; write GateMember http://10.0.0.1:8080 in it, or GateDiscover", name);
     }
     if (!err) {
         APR_ARRAY_PUSH(upstream_groups, upstream_group_t *) = open_group;
@@ -519,6 +442,8 @@ const command_rec upstream_directives[] = {
                       "attempts=2 on=connect,timeout,reset,503 budget=20% try-timeout=.. non-idempotent, as many as wanted"),
     AP_INIT_TAKE_ARGV("GateSticky", upstream_set_sticky, NULL, RSRC_CONF,
                       "cookie=NAME ttl=.. path=/ domain=.. secure httponly samesite=lax|strict|none, or header=NAME"),
+    AP_INIT_TAKE_ARGV("GateDiscover", upstream_set_discover, NULL, RSRC_CONF,
+                      "dns:HOST:PORT, srv:NAME or file:PATH, then scheme=http interval=.. weight=.. connections=.. resolver=IP:PORT"),
     AP_INIT_TAKE_ARGV("GateQueue", upstream_set_queue, NULL, RSRC_CONF,
                       "length=N timeout=..: who waits when every member is at its connections="),
     AP_INIT_TAKE1("GateSlowStart", set_slow_start, NULL, RSRC_CONF, "how long a member takes to its full share after it came up"),

@@ -41,7 +41,7 @@ static void apply_config(void)
 
     memcpy(specs, configured, sizeof specs);
     assert_int_equal(gate_group_declare(w.reg, "app", &group), APR_SUCCESS);
-    n = gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3);
+    n = gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3, 1);
     assert_int_equal(gate_members_apply(w.reg, group, GATE_ORIGIN_CONFIG, specs, n, "", 0), APR_SUCCESS);
 }
 
@@ -221,15 +221,18 @@ static void test_removed_is_forgotten(void **state)
     m = member("m3");
     gate_change_remove(changes, m.slot, m.incarnation, "bob", "old", 10);
     memcpy(specs, configured, sizeof specs);
-    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_DISCOVERED, specs, 0), 0); /* not discovery's business */
-    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3), 2);
-    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 2), 2); /* the configuration has lost it too */
+    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_DISCOVERED, specs, 0, 1), 0); /* not discovery's business */
+    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3, 1), 2);
+    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 2, 0), 2); /* not all there is: says nothing */
     memcpy(specs, configured, sizeof specs);
-    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3), 3); /* there again: a member like others */
+    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3, 1), 2);
+    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 2, 1), 2); /* the configuration has lost it too */
+    memcpy(specs, configured, sizeof specs);
+    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3, 1), 3); /* there again: a member like others */
     m = member("m2");
     gate_change_remove(changes, m.slot, m.incarnation, "bob", "old", 10);
     specs[1].url = "http://127.0.0.1:9999";
-    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3), 3); /* another server under that id */
+    assert_int_equal(gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 3, 1), 3); /* another server under that id */
     stop();
 }
 
@@ -266,7 +269,7 @@ static void test_configuration_takes_over_what_was_added(void **state)
 
         memcpy(specs, configured, sizeof configured);
         specs[3] = (gate_member_spec_t){ .id = "m4", .url = "http://127.0.0.1:9004", .weight = 2 };
-        n = gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 4);
+        n = gate_changes_dress(changes, group, GATE_ORIGIN_CONFIG, specs, 4, 1);
         assert_int_equal(n, 4);
         assert_int_equal(gate_members_apply(w.reg, group, GATE_ORIGIN_CONFIG, specs, n, "", 0), APR_SUCCESS);
     }

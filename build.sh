@@ -121,7 +121,7 @@ do_install() {
     done
     mkdir -p "$sysconf/gatehouse"
     local conf
-    for conf in conf.d/*.conf; do
+    for conf in conf.d/*; do
         # a file somebody has changed is theirs
         [ -e "$sysconf/gatehouse/$(basename "$conf")" ] || install -m 644 "$conf" "$sysconf/gatehouse/"
     done

@@ -10,15 +10,28 @@ const uint32_t snapshot_edges_usec[SNAPSHOT_EDGES] = { 1000, 2500, 5000, 10000, 
 const char *const snapshot_edges[SNAPSHOT_EDGES] = { "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0",
                                                      "2.5", "5.0", "10.0", "30.0", "60.0" };
 
+/* How many of a bucket's records are at most usec, which lies in it: as gate_histogram_at_most() has it. */
+static uint64_t share(uint64_t records, uint32_t bucket, uint64_t usec)
+{
+    uint64_t lower = gate_histogram_lower(bucket), width = gate_histogram_upper(bucket) - lower + 1, part = usec - lower + 1;
+
+    return part >= width ? records : (uint64_t)((unsigned __int128)records * part / width);
+}
+
 void snapshot_latency(const gate_histogram_t *histogram, snapshot_latency_t *out)
 {
+    uint64_t below[GATE_HISTOGRAM_BUCKETS], sum = 0;
     gate_histogram_t copy;
 
     memset(out, 0, sizeof *out);
     memset(&copy, 0, sizeof copy);
     gate_histogram_merge(&copy, histogram);
-    out->count = gate_histogram_count(&copy);
-    if (out->count == 0) {
+    for (uint32_t i = 0; i < GATE_HISTOGRAM_BUCKETS; i++) {
+        below[i] = sum;
+        sum += copy.bucket[i];
+    }
+    out->count = sum;
+    if (sum == 0) {
         return;
     }
     out->sum_usec = copy.sum_usec;
@@ -26,7 +39,9 @@ void snapshot_latency(const gate_histogram_t *histogram, snapshot_latency_t *out
     out->p90 = gate_histogram_quantile(&copy, 0.9);
     out->p99 = gate_histogram_quantile(&copy, 0.99);
     for (int i = 0; i < SNAPSHOT_EDGES; i++) {
-        out->at_most[i] = gate_histogram_at_most(&copy, snapshot_edges_usec[i]);
+        uint32_t bucket = gate_histogram_bucket(snapshot_edges_usec[i]);
+
+        out->at_most[i] = below[bucket] + share(copy.bucket[bucket], bucket, snapshot_edges_usec[i]);
     }
 }
 

@@ -1,10 +1,13 @@
 """mod_gate_status: page, status.json, metrics, events, explain, mod_status' page. Changes are in test_admin.py."""
+import json
+import os
 import re
 from urllib.parse import quote
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+import gatehttpd
 from clients import get, request
 from groups import group, route
 from sample import EVIL, EVIL_GROUP, REFUSED, ask, load_sample, location, status
@@ -356,3 +359,26 @@ def test_page_without_script_has_the_members(app):
     for member in app.members:
         assert member.url in page
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>|\son\w+=|\sstyle=|(src|href)=.(https?:)?//", page)
+
+
+# --- what lies beside the configuration ----------------------------------------------------------------------------------------
+
+
+def test_dashboard_and_scrape_sample_name_what_there_is(lab):
+    """Every metric that dashboard and rules ask for is in /metrics, and the scrape path is that of the sample."""
+    httpd = lab.httpd(conf=group("app", lab.upstreams(1)) + "<IfModule gate_cache_module>\nGateCacheSize 16M\n<Location /c>\nGateCache on\n"
+                      "</Location>\n</IfModule>\n" + location())
+    text = ask(httpd, "metrics").text
+    folder = os.path.join(gatehttpd.TOP, "conf.d")
+    with open(os.path.join(folder, "status.grafana.json")) as file:
+        dashboard = json.load(file)
+    with open(os.path.join(folder, "status.prometheus.yml")) as file:
+        scrape = file.read()
+    asked = {m for part in (json.dumps(dashboard), scrape) for m in re.findall(r"\bgatehouse_\w+", part)}
+    absent = {name for name in asked if not re.search(rf"^{name}[{{ ]", text, re.M)}
+    owners = {"gatehouse_cache": "gate_cache", "gatehouse_access": "gate_access"}
+    assert not {n for n in absent if all(gatehttpd.built(m) for p, m in owners.items() if n.startswith(p))}
+    assert len({p["id"] for p in dashboard["panels"]}) == len(dashboard["panels"])
+    with open(os.path.join(folder, "status.conf")) as file:
+        path = re.search(r'<Location "([^"]+)">', file.read()).group(1)
+    assert f"metrics_path: {path}/metrics" in scrape

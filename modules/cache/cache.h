@@ -124,7 +124,9 @@ typedef struct {
     gate_fill_t fill;
     gate_head_parts_t parts;
     gate_freshness_t fresh;
-    int head_set, useless, was_aborted;
+    int head_set, useless, was_aborted, flowing, holds_back;
+    uint64_t sent;                /* bytes of the body passed on */
+    gate_pin_t back;              /* holds the body of which the client has not had all */
 } cache_request_t;
 
 cache_request_t *cache_request_of(const request_rec *r);
@@ -140,6 +142,8 @@ cache_request_t *cache_request_make(request_rec *r, const cache_dir_conf_t *conf
 int cache_fetch(request_rec *r, cache_request_t *c);
 /** Lets the member validate what is held in c, or fetch it; for the background. */
 int cache_fetch_now(request_rec *r, cache_request_t *c);
+/** Leads or follows the fetch of what c asks for: c->flight. */
+gate_join_e cache_join(cache_request_t *c);
 /** To the member as it is, nothing stored of it. */
 int cache_pass_by(request_rec *r, cache_request_t *c);
 

@@ -172,7 +172,7 @@ static follow_e follow(request_rec *r, cache_request_t *c, int64_t deadline, int
     for (;;) {
         uint32_t value;
         _Atomic uint32_t *word = gate_flight_wait(cache_store, &c->flight, &value);
-        gate_ref_t head = word ? gate_flight_head(cache_store, &c->flight) : 0;
+        gate_ref_t head = word ? gate_flight_head(cache_store, &c->flight, gate_mono_usec()) : 0;
         int64_t left = deadline - gate_mono_usec();
 
         if (!word) {
@@ -209,14 +209,20 @@ static follow_e follow(request_rec *r, cache_request_t *c, int64_t deadline, int
     }
 }
 
+gate_join_e cache_join(cache_request_t *c)
+{
+    gate_wish_t wish = { c->flight_hash, c->key.hash, c->key.url, c->purge_seq };
+
+    return gate_flight_join(cache_store, &wish, gate_mono_usec(), c->conf->wait_usec, &c->flight);
+}
+
 /* One fetch for all: leads, or follows whoever leads. @return 1: answered, *rc is the result */
 static int join(request_rec *r, cache_request_t *c, int *rc)
 {
     int64_t deadline = c->arrived_usec + c->conf->wait_usec;
 
     for (int tries = 0; tries < 4; tries++) {
-        gate_join_e how = gate_flight_join(cache_store, c->flight_hash, c->purge_seq, gate_mono_usec(), c->conf->wait_usec,
-                                           &c->flight);
+        gate_join_e how = cache_join(c);
         follow_e end;
 
         if (how != GATE_FOLLOW) {

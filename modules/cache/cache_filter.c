@@ -198,7 +198,7 @@ static int same_object(void *ctx, const void *bytes, uint64_t len)
 
 static gate_purged_e purged_since(const cache_request_t *c)
 {
-    gate_purge_query_t query = { c->purge_seq, c->key.hash, c->key.url, c->parts.tags, c->parts.tags_n };
+    gate_purge_query_t query = { c->purge_seq, c->key.hash, c->key.url, c->parts.tags, c->parts.tags_n, 0 };
 
     return gate_purge_check(cache_store, &query);
 }
@@ -376,9 +376,13 @@ static void begin(request_rec *r, cache_request_t *c)
     c->storing = rc == GATE_STORE_OK;
     if (c->storing && c->parts.body_len != UINT64_MAX) {
         rc = write_head(r, c);
-        if (rc == GATE_STORE_OK && !c->useless && c->flight.place && gate_flight_flow(cache_store, &c->flight, c->fill.head)) {
+        if (rc == GATE_STORE_OK && !c->useless && c->flight.place) {
             uint32_t value;
-            cache_wake(gate_flight_wait(cache_store, &c->flight, &value));
+
+            c->flowing = 1;
+            if (gate_flight_flow(cache_store, &c->flight, c->fill.head, gate_mono_usec())) {
+                cache_wake(gate_flight_wait(cache_store, &c->flight, &value));
+            }
         }
     }
     if (rc != GATE_STORE_OK) {
@@ -584,6 +588,8 @@ static void absorb(request_rec *r, cache_request_t *c, apr_bucket *b)
     gate_store_e rc;
 
     if (AP_BUCKET_IS_ERROR(b)) {
+        /* where nothing was sent yet this becomes an error page of ours */
+        apr_table_setn(r->err_headers_out, "Cache-Control", "no-store");
         end(r, c, 0);
         return;
     }
@@ -602,9 +608,51 @@ static void absorb(request_rec *r, cache_request_t *c, apr_bucket *b)
         }
         end_flight(c, GATE_FLIGHT_PASSED);
     }
-    else if (c->flight.place) {
+    else if (c->flowing) {
+        uint32_t followers = gate_flight_progress(cache_store, &c->flight, gate_mono_usec());
+
         cache_wake(gate_store_growth(cache_store, c->fill.body));
+        if (followers && !c->holds_back && !c->client_gone) {
+            c->holds_back = gate_store_pin(cache_store, c->fill.body, &c->back);
+        }
     }
+}
+
+static uint64_t bytes_of(apr_bucket_brigade *bb)
+{
+    apr_off_t len = 0;
+
+    apr_brigade_length(bb, 1, &len);
+    return len > 0 ? (uint64_t)len : 0;
+}
+
+/*
+ * Others read along: they must not be held up by how fast this one's client is. It gets nothing more until the member's
+ * answer is whole, and the rest at once then, out of the store. @return 1: the brigade was dealt with
+ */
+static int hold_back(apr_bucket_brigade *bb, cache_request_t *c)
+{
+    apr_bucket *b, *next;
+    int over = c->ended;
+
+    if (!c->holds_back || c->client_gone) {
+        c->sent += c->flowing ? bytes_of(bb) : 0;
+        return 0;
+    }
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = next) {
+        next = APR_BUCKET_NEXT(b);
+        if (!APR_BUCKET_IS_METADATA(b) || APR_BUCKET_IS_FLUSH(b)) {
+            apr_bucket_delete(b);
+        }
+    }
+    if (over) {
+        apr_bucket_brigade *rest = apr_brigade_create(bb->p, bb->bucket_alloc);
+
+        cache_body_append(rest, &c->back, c->sent, c->fill.filled);
+        APR_BRIGADE_PREPEND(bb, rest);
+        c->holds_back = 0;
+    }
+    return !over;
 }
 
 static apr_status_t pass(ap_filter_t *f, cache_request_t *c, apr_bucket_brigade *bb, int storing)
@@ -668,7 +716,7 @@ static apr_status_t store(ap_filter_t *f, apr_bucket_brigade *bb)
             absorb(f->r, c, b);
         }
     }
-    return pass(f, c, bb, storing);
+    return hold_back(bb, c) ? APR_SUCCESS : pass(f, c, bb, storing);
 }
 
 /* ---- unsafe methods -------------------------------------------------------------------------------------------------------------------- */

@@ -314,9 +314,7 @@ static void refresh(job_t *job, apr_thread_t *thread)
     int rc = HTTP_INTERNAL_SERVER_ERROR;
 
     job->r->connection->current_thread = thread;
-    if (walk_sections(job) && cache_find(job->r, c)
-        && gate_flight_join(cache_store, c->flight_hash, c->purge_seq, gate_mono_usec(), c->conf->wait_usec, &c->flight)
-               != GATE_FOLLOW) {
+    if (walk_sections(job) && cache_find(job->r, c) && cache_join(c) != GATE_FOLLOW) {
         rc = cache_fetch_now(job->r, c);
         cache_count(rc == OK ? GATE_COUNT_refreshed : GATE_COUNT_refresh_failed, 1);
     }

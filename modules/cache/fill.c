@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "purge.h"
+
 #define STRIPE_PLACES (GATE_FLIGHTS / GATE_FLIGHT_STRIPES)
 #define PASS_MASK UINT64_C(0xffffff)
 
@@ -63,31 +65,40 @@ static gate_flight_t *flight_at(const gate_store_t *store, const gate_seat_on_t 
     return on->place && on->place <= GATE_FLIGHTS ? &table_of(store)->flight[on->place - 1] : NULL;
 }
 
-static void begin(gate_store_t *store, gate_flight_t *f, uint64_t hash, uint64_t purge_seq, int64_t deadline, gate_seat_on_t *out)
+static void begin(gate_store_t *store, gate_flight_t *f, const gate_wish_t *wish, int64_t deadline, gate_seat_on_t *out)
 {
     uint32_t serial = (atomic_load(&f->word) >> 8) + 1;
 
     atomic_store(&f->followers, 0);
-    atomic_store(&f->hash, hash);
+    atomic_store(&f->hash, wish->hash);
     atomic_store(&f->head, 0);
     atomic_store(&f->deadline_usec, deadline);
-    f->purge_seq = purge_seq;
+    f->purge_seq = wish->purge_seq;
     f->seat = (uint16_t)gate_store_seat(store);
     atomic_store(&f->word, serial << 8 | GATE_FLIGHT_ASKED);
     out->serial = serial & 0xffffff;
     out->leader = 1;
 }
 
-gate_join_e gate_flight_join(gate_store_t *store, uint64_t hash, uint64_t purge_seq, int64_t now_usec, int64_t wait_usec,
+/* Is what this flight will bring still wanted by who asks now? */
+static int may_follow(const gate_store_t *store, const gate_flight_t *f, const gate_wish_t *wish, int64_t now_usec)
+{
+    gate_purge_query_t query = { f->purge_seq, wish->url_hash, wish->url, NULL, 0, 1 };
+
+    return atomic_load(&f->hash) == wish->hash && now_usec < atomic_load(&f->deadline_usec)
+           && (f->purge_seq >= wish->purge_seq || gate_purge_check(store, &query) == GATE_PURGE_NONE);
+}
+
+gate_join_e gate_flight_join(gate_store_t *store, const gate_wish_t *wish, int64_t now_usec, int64_t wait_usec,
                              gate_seat_on_t *out)
 {
     gate_fill_table_t *t = table_of(store);
-    uint32_t stripe = (uint32_t)(hash >> 16) % GATE_FLIGHT_STRIPES, place = stripe * STRIPE_PLACES, free_place = 0;
+    uint32_t stripe = (uint32_t)(wish->hash >> 16) % GATE_FLIGHT_STRIPES, place = stripe * STRIPE_PLACES, free_place = 0;
     gate_join_e how = GATE_ALONE;
 
     out->place = 0;
     out->leader = 0;
-    if (gate_store_seat(store) < 0 || gate_passed(store, hash, now_usec)
+    if (gate_store_seat(store) < 0 || gate_passed(store, wish->hash, now_usec)
         || gate_lock_take(&t->lock[stripe], GATE_LOCK_WAIT_USEC) == GATE_LOCK_TIMEOUT) {
         return GATE_ALONE;
     }
@@ -98,7 +109,7 @@ gate_join_e gate_flight_join(gate_store_t *store, uint64_t hash, uint64_t purge_
         if (!under_way(word)) {
             free_place = free_place ? free_place : i + 1;
         }
-        else if (atomic_load(&f->hash) == hash && f->purge_seq >= purge_seq && now_usec < atomic_load(&f->deadline_usec)) {
+        else if (may_follow(store, f, wish, now_usec)) {
             atomic_fetch_add(&f->followers, 1);
             out->place = i + 1;
             out->serial = word >> 8;
@@ -108,7 +119,7 @@ gate_join_e gate_flight_join(gate_store_t *store, uint64_t hash, uint64_t purge_
     }
     if (how == GATE_ALONE && free_place) {
         out->place = free_place;
-        begin(store, &t->flight[free_place - 1], hash, purge_seq, now_usec + wait_usec, out);
+        begin(store, &t->flight[free_place - 1], wish, now_usec + wait_usec, out);
         how = GATE_LEAD;
     }
     gate_lock_release(&t->lock[stripe]);
@@ -131,12 +142,13 @@ _Atomic uint32_t *gate_flight_wait(const gate_store_t *store, const gate_seat_on
     return f && *value >> 8 == on->serial && under_way(*value) ? &f->word : NULL;
 }
 
-gate_ref_t gate_flight_head(const gate_store_t *store, const gate_seat_on_t *on)
+gate_ref_t gate_flight_head(const gate_store_t *store, const gate_seat_on_t *on, int64_t now_usec)
 {
     gate_flight_t *f = flight_at(store, on);
     gate_ref_t head = f ? atomic_load(&f->head) : 0;
+    int stuck = f && now_usec - atomic_load(&f->progress_usec) > GATE_FLOW_STALL_USEC;
 
-    return gate_flight_phase(store, on) == GATE_FLIGHT_FLOWING ? head : 0;
+    return !stuck && gate_flight_phase(store, on) == GATE_FLIGHT_FLOWING ? head : 0;
 }
 
 static int leads(const gate_flight_t *f, const gate_seat_on_t *on)
@@ -144,7 +156,18 @@ static int leads(const gate_flight_t *f, const gate_seat_on_t *on)
     return f && on->leader && atomic_load(&f->word) >> 8 == on->serial;
 }
 
-int gate_flight_flow(gate_store_t *store, const gate_seat_on_t *on, gate_ref_t head)
+uint32_t gate_flight_progress(gate_store_t *store, const gate_seat_on_t *on, int64_t now_usec)
+{
+    gate_flight_t *f = flight_at(store, on);
+
+    if (!leads(f, on)) {
+        return 0;
+    }
+    atomic_store(&f->progress_usec, now_usec);
+    return atomic_load(&f->followers);
+}
+
+int gate_flight_flow(gate_store_t *store, const gate_seat_on_t *on, gate_ref_t head, int64_t now_usec)
 {
     gate_flight_t *f = flight_at(store, on);
 
@@ -152,6 +175,7 @@ int gate_flight_flow(gate_store_t *store, const gate_seat_on_t *on, gate_ref_t h
         return 0;
     }
     atomic_store(&f->head, head);
+    atomic_store(&f->progress_usec, now_usec);
     atomic_store(&f->word, on->serial << 8 | GATE_FLIGHT_FLOWING);
     return atomic_load(&f->followers) != 0;
 }

@@ -24,6 +24,7 @@
 #define GATE_FLIGHT_STRIPES 32
 #define GATE_PASSED 4096
 #define GATE_PASS_SECONDS 60
+#define GATE_FLOW_STALL_USEC INT64_C(1000000)
 
 typedef enum {
     GATE_FLIGHT_FREE = 0,
@@ -40,6 +41,7 @@ typedef struct {
     _Atomic uint64_t hash;
     _Atomic uint64_t head;        /* gate_ref_t, FLOWING */
     _Atomic int64_t deadline_usec; /* monotonic: a newcomer no longer follows after this */
+    _Atomic int64_t progress_usec; /* monotonic: when the member's last bytes came */
     uint64_t purge_seq;
     uint16_t seat;
 } gate_flight_t;
@@ -59,13 +61,20 @@ typedef struct {
 
 typedef enum { GATE_LEAD, GATE_FOLLOW, GATE_ALONE } gate_join_e;
 
+/* What a request wants fetched. */
+typedef struct {
+    uint64_t hash;                /* of the flight: URL and route */
+    uint64_t url_hash;
+    const char *url;
+    uint64_t purge_seq;           /* gate_purge_now() of the caller */
+} gate_wish_t;
+
 /**
- * Joins the flight of a hash, or begins it.
- * @param purge_seq  gate_purge_now() of the caller: who asks after a purge does not follow a fetch from before
+ * Joins the flight of a hash, or begins it. Who asks after a purge of the URL does not follow a fetch from before.
  * @param wait_usec  how long after now newcomers may follow this flight
  * @return GATE_ALONE: it was passed lately, or there is no place
  */
-gate_join_e gate_flight_join(gate_store_t *store, uint64_t hash, uint64_t purge_seq, int64_t now_usec, int64_t wait_usec,
+gate_join_e gate_flight_join(gate_store_t *store, const gate_wish_t *wish, int64_t now_usec, int64_t wait_usec,
                              gate_seat_on_t *out);
 
 /** The flight's phase as a holder sees it; when its place was used again: GATE_FLIGHT_STORED. */
@@ -74,11 +83,17 @@ gate_flight_e gate_flight_phase(const gate_store_t *store, const gate_seat_on_t 
 /** The address and the value to wait on; NULL when there is nothing to wait for. Process-shared futex. */
 _Atomic uint32_t *gate_flight_wait(const gate_store_t *store, const gate_seat_on_t *on, uint32_t *value);
 
-/** The head of a flowing body; 0 when not flowing. */
-gate_ref_t gate_flight_head(const gate_store_t *store, const gate_seat_on_t *on);
+/**
+ * The head of a flowing body; 0 when not flowing, or when nothing has come for GATE_FLOW_STALL_USEC (the leader may be
+ * stuck with its own client: whoever has not begun to send better waits, and goes alone in the end).
+ */
+gate_ref_t gate_flight_head(const gate_store_t *store, const gate_seat_on_t *on, int64_t now_usec);
+
+/** Leader: bytes came. @return how many follow */
+uint32_t gate_flight_progress(gate_store_t *store, const gate_seat_on_t *on, int64_t now_usec);
 
 /** Leader: the head is set, readers may come. @return whether anybody waits, and must be woken */
-int gate_flight_flow(gate_store_t *store, const gate_seat_on_t *on, gate_ref_t head);
+int gate_flight_flow(gate_store_t *store, const gate_seat_on_t *on, gate_ref_t head, int64_t now_usec);
 
 /** Leader: it is over. Forgets *on. @return the address to wake, NULL: nobody waits */
 _Atomic uint32_t *gate_flight_end(gate_store_t *store, gate_seat_on_t *on, gate_flight_e how);

@@ -28,6 +28,7 @@ static apr_status_t request_gone(void *c)
 
     /* whatever way the request ended, nothing of it stays held (trap 31) */
     gate_store_unpin(cache_store, &request->held);
+    gate_store_unpin(cache_store, &request->back);
     if (request->flight.place && !request->flight.leader) {
         gate_flight_leave(cache_store, &request->flight);
     }
@@ -52,8 +53,10 @@ cache_request_t *cache_request_make(request_rec *r, const cache_dir_conf_t *conf
 /* Not ours at all: parts of other answers, error pages, tunnels, forward proxying. */
 static int none_of_ours(const request_rec *r)
 {
+    const char *redirected = apr_table_get(r->subprocess_env, "REDIRECT_STATUS");
+
     return r->main || r->proxyreq == PROXYREQ_PROXY || r->assbackwards || r->status != HTTP_OK
-           || apr_table_get(r->subprocess_env, "REDIRECT_STATUS") != NULL
+           || (redirected && strcmp(redirected, "200"))
            || (apr_table_get(r->headers_in, "Upgrade")
                && gate_list_has(apr_table_get(r->headers_in, "Connection"), "upgrade"));
 }

@@ -34,7 +34,7 @@ static int speaks_of(const gate_purge_entry_t *e, const gate_purge_query_t *q)
     case GATE_PURGE_PREFIX:
         return !strncmp(q->url, e->text, e->len < GATE_PURGE_TEXT ? e->len : GATE_PURGE_TEXT);
     case GATE_PURGE_TAG:
-        return has_tag(q->tags, q->tags_n, e->hash);
+        return q->tags_unknown || has_tag(q->tags, q->tags_n, e->hash);
     default:
         return 1;
     }

@@ -45,6 +45,7 @@ typedef struct {
     const char *url;
     const uint64_t *tags;         /* may be NULL with tags_n 0 */
     uint32_t tags_n;
+    int tags_unknown;             /* no answer yet: every purge by tag counts as one of it */
 } gate_purge_query_t;
 
 typedef enum { GATE_PURGE_NONE = 0, GATE_PURGE_SOFT, GATE_PURGE_HARD } gate_purged_e;

@@ -28,7 +28,7 @@ class Site:
     def says(self, body=b"hello", path=None, status=200, headers=(), **words):
         """What the member answers from now on; headers as pairs or a Cache-Control text."""
         pairs = [[CC, headers]] if isinstance(headers, str) else [list(pair) for pair in headers]
-        if not any(k in words for k in ("size", "raw", "pieces")):
+        if not any(k in words for k in ("size", "raw")):
             words["body"] = body if isinstance(body, str) else body.decode("latin-1")
         self.member.behave({}, path=path, status=status, headers=pairs, **words)
         return self

@@ -248,7 +248,7 @@ static void test_trap_50_a_fetch_from_before_a_purge_does_not_land(void **state)
     (void)state;
     assert_int_equal(tags_n, 2);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        gate_purge_query_t query = { gate_purge_now(w.store), key.hash, key.url, tags, tags_n };
+        gate_purge_query_t query = { gate_purge_now(w.store), key.hash, key.url, tags, tags_n, 0 };
 
         assert_int_equal(gate_purge_check(w.store, &query), GATE_PURGE_NONE);
         gate_purge(w.store, cases[i].kind, cases[i].text, 0);
@@ -258,7 +258,7 @@ static void test_trap_50_a_fetch_from_before_a_purge_does_not_land(void **state)
         assert_int_equal(gate_purge_check(w.store, &query), cases[i].lands ? GATE_PURGE_NONE : GATE_PURGE_SOFT);
     }
     /* more purges than the log holds: nothing from before lands */
-    gate_purge_query_t old = { gate_purge_now(w.store), key.hash, key.url, NULL, 0 };
+    gate_purge_query_t old = { gate_purge_now(w.store), key.hash, key.url, NULL, 0, 0 };
     for (int i = 0; i < GATE_PURGE_LOG; i++) {
         gate_purge(w.store, GATE_PURGE_URL, "http://elsewhere:80/", 0);
     }
@@ -340,6 +340,13 @@ static void test_trap_62_a_kept_zone_of_other_sizes_is_refused(void **state)
     assert_string_equal(why, "too small for what it must hold");
 }
 
+static gate_join_e join(gate_store_t *store, uint64_t hash, uint64_t purge_seq, int64_t now, gate_seat_on_t *out)
+{
+    gate_wish_t wish = { hash, hash, "http://example.com:80/flight", purge_seq };
+
+    return gate_flight_join(store, &wish, now, 5000000, out);
+}
+
 static void wake(_Atomic uint32_t *word)
 {
     (void)word;
@@ -351,21 +358,21 @@ static void test_trap_46_one_leads_others_follow(void **state)
     gate_seat_on_t a, b, c;
 
     (void)state;
-    assert_int_equal(gate_flight_join(w.store, 42, 0, 1000, 5000000, &a), GATE_LEAD);
-    assert_int_equal(gate_flight_join(other, 42, 0, 1000, 5000000, &b), GATE_FOLLOW);
-    assert_int_equal(gate_flight_join(other, 43, 0, 1000, 5000000, &c), GATE_LEAD);
+    assert_int_equal(join(w.store, 42, 0, 1000, &a), GATE_LEAD);
+    assert_int_equal(join(other, 42, 0, 1000, &b), GATE_FOLLOW);
+    assert_int_equal(join(other, 43, 0, 1000, &c), GATE_LEAD);
     assert_int_equal(gate_flight_phase(other, &b), GATE_FLIGHT_ASKED);
     assert_non_null(gate_flight_end(w.store, &a, GATE_FLIGHT_STORED));
     assert_int_equal(gate_flight_phase(other, &b), GATE_FLIGHT_STORED);
     /* the place is used again: the follower of before sees that its own flight is over */
-    assert_int_equal(gate_flight_join(w.store, 42, 0, 1000, 5000000, &a), GATE_LEAD);
+    assert_int_equal(join(w.store, 42, 0, 1000, &a), GATE_LEAD);
     assert_int_equal(gate_flight_phase(other, &b), GATE_FLIGHT_STORED);
     gate_flight_leave(other, &b);
     /* past the wait a newcomer leads anew */
-    assert_int_equal(gate_flight_join(other, 42, 0, 6000001, 5000000, &b), GATE_LEAD);
+    assert_int_equal(join(other, 42, 0, 6000001, &b), GATE_LEAD);
     /* the leader of 43 dies */
     gate_fill_sweep(w.store, 1, wake);
-    assert_int_equal(gate_flight_join(w.store, 43, 0, 1000, 5000000, &c), GATE_LEAD);
+    assert_int_equal(join(w.store, 43, 0, 1000, &c), GATE_LEAD);
 }
 
 static void test_trap_46_what_cannot_be_stored_is_remembered(void **state)
@@ -374,22 +381,46 @@ static void test_trap_46_what_cannot_be_stored_is_remembered(void **state)
 
     (void)state;
     gate_pass_note(w.store, 0x123456789abcdef0ull, 5000000);
-    assert_int_equal(gate_flight_join(w.store, 0x123456789abcdef0ull, 0, 6000000, 5000000, &a), GATE_ALONE);
-    assert_int_equal(gate_flight_join(w.store, 0x123456789abcdef1ull, 0, 6000000, 5000000, &a), GATE_LEAD);
+    assert_int_equal(join(w.store, 0x123456789abcdef0ull, 0, 6000000, &a), GATE_ALONE);
+    assert_int_equal(join(w.store, 0x123456789abcdef1ull, 0, 6000000, &a), GATE_LEAD);
     assert_true(gate_passed(w.store, 0x123456789abcdef0ull, INT64_C(64000000)));
     assert_false(gate_passed(w.store, 0x123456789abcdef0ull, INT64_C(65000000)));
     gate_pass_forget(w.store, 0x123456789abcdef0ull);
-    assert_int_equal(gate_flight_join(w.store, 0x123456789abcdef0ull, 0, 6000000, 5000000, &a), GATE_LEAD);
+    assert_int_equal(join(w.store, 0x123456789abcdef0ull, 0, 6000000, &a), GATE_LEAD);
 }
 
 static void test_trap_50_who_asks_after_a_purge_does_not_follow_a_fetch_from_before(void **state)
 {
+    uint64_t hash = gate_store_hash(w.store, "http://example.com:80/flight", 28), before = gate_purge_now(w.store);
+    gate_seat_on_t a, b, c;
+
+    (void)state;
+    assert_int_equal(join(w.store, hash, before, 1000, &a), GATE_LEAD);
+    /* a purge of something else changes nothing */
+    gate_purge(w.store, GATE_PURGE_URL, "http://example.com:80/other", 0);
+    assert_int_equal(join(w.store, hash, gate_purge_now(w.store), 1000, &b), GATE_FOLLOW);
+    gate_purge(w.store, GATE_PURGE_URL, "http://example.com:80/flight", 0);
+    assert_int_equal(join(w.store, hash, gate_purge_now(w.store), 1000, &b), GATE_LEAD);
+    assert_int_equal(join(w.store, hash, gate_purge_now(w.store), 1000, &c), GATE_FOLLOW);
+    /* nobody knows the tags of what is still to come */
+    gate_purge(w.store, GATE_PURGE_TAG, "any", 0);
+    assert_int_equal(join(w.store, hash, gate_purge_now(w.store), 1000, &c), GATE_LEAD);
+}
+
+static void test_trap_46_a_stuck_flow_is_not_joined(void **state)
+{
+    gate_store_t *other = store_world_handle(&w, w.pool, 1);
     gate_seat_on_t a, b;
 
     (void)state;
-    assert_int_equal(gate_flight_join(w.store, 42, 3, 1000, 5000000, &a), GATE_LEAD);
-    assert_int_equal(gate_flight_join(w.store, 42, 4, 1000, 5000000, &b), GATE_LEAD);
-    assert_int_equal(gate_flight_join(w.store, 42, 4, 1000, 5000000, &a), GATE_FOLLOW);
+    assert_int_equal(join(w.store, 42, 0, 1000, &a), GATE_LEAD);
+    assert_int_equal(join(other, 42, 0, 1000, &b), GATE_FOLLOW);
+    assert_int_equal(gate_flight_head(other, &b, 1000), 0);
+    assert_true(gate_flight_flow(w.store, &a, 77, 2000));
+    assert_int_equal(gate_flight_head(other, &b, 3000), 77);
+    assert_int_equal(gate_flight_head(other, &b, 2001 + GATE_FLOW_STALL_USEC), 0);
+    assert_int_equal(gate_flight_progress(w.store, &a, 2000 + GATE_FLOW_STALL_USEC), 1);
+    assert_int_equal(gate_flight_head(other, &b, 2001 + GATE_FLOW_STALL_USEC), 77);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -415,6 +446,7 @@ int main(void)
         TEST(test_trap_46_one_leads_others_follow),
         TEST(test_trap_46_what_cannot_be_stored_is_remembered),
         TEST(test_trap_50_who_asks_after_a_purge_does_not_follow_a_fetch_from_before),
+        TEST(test_trap_46_a_stuck_flow_is_not_joined),
     };
 
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);

@@ -7,16 +7,17 @@ import pytest
 from clients import get
 from conftest import TOP
 from groups import MEMBER_TROUBLE, group, route
-from sample import EVIL, EVIL_GROUP, ask, load_sample, location, member_of
+from sample import EVIL, EVIL_GROUP, NO_HEALTH, ask, load_sample, location, member_of
 
 pytestmark = pytest.mark.needs("gate_status", "gate_upstream")
 
 SHOTS = os.path.join(TOP, "build", "browser", "shots")
 
 
-def server(lab, *lines, more="", members=3):
+def server(lab, *lines, more="", members=3, **words):
     members = lab.upstreams(members)
-    httpd = lab.httpd(conf=load_sample() + group("app", members, *lines) + route(path="/app/") + location("GateAdmin on") + more)
+    httpd = lab.httpd(conf=load_sample() + group("app", members, *lines) + route(path="/app/") + location("GateAdmin on") + more,
+                      **words)
     httpd.members = members
     return httpd
 
@@ -63,7 +64,7 @@ def test_members_appear(lab, browser, scheme):
 
 def test_a_verdict_turns_it_red_without_reload(lab, browser):
     """By the verdict of a check, however it came: within 3 s of being set."""
-    httpd = server(lab)
+    httpd = server(lab, ours=NO_HEALTH)
     opened(browser, httpd)
     evil = '[data-state="down"]'
     browser.wait(selector=evil)
@@ -195,7 +196,7 @@ def test_explain(lab, browser):
 
 
 def test_find_and_problems(lab, browser):
-    httpd = server(lab)
+    httpd = server(lab, ours=NO_HEALTH)
     opened(browser, httpd)
     browser.press(key="/")
     assert browser.focused()[1] == "find"

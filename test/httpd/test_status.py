@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 import gatehttpd
 from clients import get, request
 from groups import group, route
-from sample import EVIL, EVIL_GROUP, REFUSED, ask, load_sample, location, status
+from sample import EVIL, EVIL_GROUP, NO_HEALTH, REFUSED, ask, load_sample, location, status
 from test_core import selfcheck
 
 pytestmark = pytest.mark.needs("gate_status", "gate_upstream")
@@ -124,7 +124,8 @@ def test_trap_74_rebinding_host_reads_nothing(lab, host, status_code):
 
 
 def test_trap_76_hostile_names_are_text(lab):
-    httpd = lab.httpd(conf=load_sample() + location() + '<Location "/server-status">\nSetHandler server-status\n</Location>\n')
+    httpd = lab.httpd(conf=load_sample() + location() + '<Location "/server-status">\nSetHandler server-status\n</Location>\n',
+                      ours=NO_HEALTH)
     page = ask(httpd, "").text
     assert EVIL not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     said = status(httpd)
@@ -151,7 +152,7 @@ def test_trap_76_what_clients_send_is_escaped_in_the_log(lab):
 
 
 def test_sections_appear_everywhere(lab):
-    httpd = lab.httpd(conf=load_sample() + location())
+    httpd = lab.httpd(conf=load_sample() + location(), ours=NO_HEALTH)
     said = status(httpd)
     assert said["sample"]["things"] == 3 and said["sample"]["list"] == ["a"] and said["sample"]["on"] is True
     assert said["sample"]["at"] == "2023-11-14T22:13:20.123Z" and said["sample"]["never"] is None
@@ -236,7 +237,7 @@ def test_trap_75_series_of_a_removed_member_vanish(lab):
 
 
 def test_events_newest_first(lab):
-    httpd = lab.httpd(conf=load_sample() + location())
+    httpd = lab.httpd(conf=load_sample() + location(), ours=NO_HEALTH)
     events = ask(httpd, "events.json").json()["events"]
     assert [e["number"] for e in events] == sorted((e["number"] for e in events), reverse=True)
     down = [e for e in events if e["to"] == "down"][0]

@@ -10,6 +10,7 @@ The parts, in order: build, nm, unit, asan, tsan, seeds, guard, httpd, browser. 
 import argparse
 import concurrent.futures
 import glob
+import importlib.util
 import os
 import re
 import subprocess
@@ -191,13 +192,20 @@ def read_junit(path):
     return max(0, total - bad - skipped), bad
 
 
-def run_pytest(tally, part, folder, name):
+def at_once():
+    """The httpd suite mostly waits: a few files of it at the same time, if xdist is there."""
+    if importlib.util.find_spec("xdist") is None:
+        return []
+    return ["-n", os.environ.get("PYTEST_JOBS", "3"), "--dist", "loadfile"]
+
+
+def run_pytest(tally, part, folder, name, more=()):
     junit = os.path.join(TOP, "build", f"{part}.xml")
     os.makedirs(os.path.dirname(junit), exist_ok=True)
     if os.path.exists(junit):
         os.unlink(junit)
     args = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider",
-            f"--junitxml={junit}", "--durations=8", folder]
+            f"--junitxml={junit}", "--durations=8", *more, folder]
     if name:
         args += ["-k", name]
     start = time.monotonic()
@@ -217,7 +225,7 @@ def run_pytest(tally, part, folder, name):
 def part_httpd(tally, name):
     if name and os.path.exists(os.path.join(TOP, "test", "unit", f"test_{name}.c")):
         return
-    run_pytest(tally, "httpd", "test/httpd", name)
+    run_pytest(tally, "httpd", "test/httpd", name, at_once())
 
 
 def part_browser(tally, name):

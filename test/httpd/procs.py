@@ -10,6 +10,11 @@ import time
 
 # Outside the kernel's range for outgoing connections, so that nobody takes a port between two starts.
 PORTS = (10000, 32000)
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # workers at the same time: each has a range of ports of its own
+    _share = (PORTS[1] - PORTS[0]) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    PORTS = (PORTS[0] + _share * int(WORKER[2:]), PORTS[0] + _share * (int(WORKER[2:]) + 1))
 RESERVED = set()
 SESSIONS = {}
 

@@ -40,12 +40,18 @@ def earn(httpd, address, count=3, path="/nothing"):
     return [status(httpd, address, path) for _ in range(count)]
 
 
+def banned(httpd, address):
+    """An answer is counted when it has been sent and logged, so the next request may be a hair quicker than the ban."""
+    wait_until(lambda: status(httpd, address) == 403, 5, f"{address} is banned")
+    return status(httpd, address) == 403
+
+
 def test_earned_and_over(lab):
     httpd = serve(lab, "GateBan status=404 count=3 window=60s for=2s\n")
     assert earn(httpd, "192.0.2.1") == [404] * 3
-    assert status(httpd, "192.0.2.1") == 403 and status(httpd, "192.0.2.2") == 200
+    assert banned(httpd, "192.0.2.1") and status(httpd, "192.0.2.2") == 200
     httpd.wait_log(r"GATE1011: client 192.0.2.1: banned for 2 s \(0 before\): 3 answers like 404 within 60 s")
-    assert httpd.access(5)[3]["access"] == "banned"
+    assert "banned" in [line["access"] for line in httpd.access(5)]
     wait_until(lambda: status(httpd, "192.0.2.1") == 200, 8, "the ban is over")
     earn(httpd, "192.0.2.1")
     httpd.wait_log(r"client 192.0.2.1: banned for 4 s \(1 before\)")
@@ -58,6 +64,7 @@ def test_refused_everywhere(lab):
         assert kept.get("/", as_client("192.0.2.1")).status == 200
         assert kept_tls.get("/", as_client("192.0.2.1")).status == 200
         earn(httpd, "192.0.2.1")
+        assert banned(httpd, "192.0.2.1")
         assert kept.get("/", as_client("192.0.2.1")).status == 403
         assert kept_tls.get("/", as_client("192.0.2.1")).status == 403
         assert kept.get("/", as_client("192.0.2.2")).status == 200 and kept.reopened == 0
@@ -90,15 +97,15 @@ def test_trusted_proxies_and_exempt_sets(lab):
     assert [get(httpd.port, "/nothing").status for _ in range(6)] == [404] * 6  # the proxy itself: its health check
     assert earn(httpd, "192.0.2.1", 6) == [404] * 6
     assert earn(httpd, "203.0.113.5", 6) == [404] * 6
-    assert earn(httpd, "198.51.100.1", 4) == [404, 404, 403, 403]
+    assert earn(httpd, "198.51.100.1", 2) == [404, 404] and banned(httpd, "198.51.100.1")
 
 
 def test_forged_header_bans_nobody_else(lab):
     """Trap 13: what an untrusted peer writes does not decide who is banned."""
     httpd = lab.httpd(conf="RemoteIPHeader X-Client\nRemoteIPInternalProxy 203.0.113.1\n" + RULE)
     assert earn(httpd, "192.0.2.1") == [404] * 3
-    assert get(httpd.port, "/", headers=as_client("192.0.2.99")).status == 403  # the peer is banned, whatever it claims
     httpd.wait_log("client 127.0.0.1: banned")
+    assert get(httpd.port, "/", headers=as_client("192.0.2.99")).status == 403  # the peer is banned, whatever it claims
 
 
 def test_what_counts(lab):
@@ -106,9 +113,8 @@ def test_what_counts(lab):
     httpd = serve(lab, "ErrorDocument 404 /nothing-either\nGateBan status=404 count=4 window=60s for=30s\n"
                   + section("GateBan off", path="/free") + section("GateBan status=404 count=1 window=60s for=30s", path="/trap"))
     assert earn(httpd, "192.0.2.1", 10, "/free/x") == [404] * 10
-    assert earn(httpd, "192.0.2.1", 4) == [404] * 4
-    assert status(httpd, "192.0.2.1") == 403
-    assert earn(httpd, "192.0.2.2", 2, "/trap/x") == [404, 403]
+    assert earn(httpd, "192.0.2.1", 4) == [404] * 4 and banned(httpd, "192.0.2.1")
+    assert earn(httpd, "192.0.2.2", 1, "/trap/x") == [404] and banned(httpd, "192.0.2.2")
     for _ in range(10):
         status(httpd, "192.0.2.2")
     assert httpd.error_log().count("client 192.0.2.2: banned") == 1
@@ -126,7 +132,7 @@ def test_passwords_that_are_guessed(lab):
         secret = base64.b64encode(f"admin:{word}".encode()).decode()
         return get(httpd.port, "/", headers=dict(as_client("192.0.2.1"), Authorization=f"Basic {secret}")).status
     assert try_it("right") == 200
-    assert [try_it(f"wrong{n}") for n in range(7)] == [401] * 5 + [403] * 2
+    assert [try_it(f"wrong{n}") for n in range(5)] == [401] * 5 and banned(httpd, "192.0.2.1")
     assert try_it("right") == 403
 
 
@@ -134,6 +140,7 @@ def test_drop(lab):
     """A ban with drop closes connections of the peer itself."""
     httpd = lab.httpd(conf="GateBan status=404 count=2 window=60s for=3s drop\n")
     assert [get(httpd.port, "/nothing").status for _ in range(2)] == [404] * 2
+    httpd.wait_log("GATE1011")
     with pytest.raises((OSError, AssertionError)):
         get(httpd.port, "/")
     wait_until(lambda: answers(httpd), 10, "the ban is over")
@@ -149,6 +156,7 @@ def answers(httpd):
 def test_graceful_restart_keeps_bans(lab):
     httpd = serve(lab, RULE)
     earn(httpd, "192.0.2.1")
+    assert banned(httpd, "192.0.2.1")
     httpd.graceful()
     assert status(httpd, "192.0.2.1") == 403
     httpd.write_conf(conf=REMOTE + RULE + "GateBanPlaces 20000\n")
@@ -167,6 +175,7 @@ def test_bans_outlive_a_stop(lab):
     httpd.start()
     earn(httpd, "192.0.2.1")
     earn(httpd, "2001:db8::1")
+    assert banned(httpd, "192.0.2.1") and banned(httpd, "2001:db8::1")
     wait_until(lambda: os.path.exists(path), 5, "the state file")
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     httpd.stop()
@@ -257,4 +266,4 @@ def test_admin_panel_by_address_or_password(lab):
     assert [get(httpd.port, "/admin/index.html", headers=dict(as_client("198.51.100.1"), **word)).status for _ in range(5)] \
         == [200] * 4 + [429]
     said = [line["access"] for line in httpd.access(8)]
-    assert said[0] == "ok" and said[1] == "denied" and said[-1] == "limited:admin"
+    assert sorted(said) == ["denied", "limited:admin"] + ["ok"] * 6

@@ -49,6 +49,12 @@ void gate_core_expect(uint32_t groups, uint32_t members);
  */
 void gate_core_expect_zone(const char *name, uint64_t bytes, uint64_t bytes_per_group, uint64_t bytes_per_member);
 
+/**
+ * These verdicts (GATE_VERDICT_DOWN, GATE_VERDICT_EJECTED, GATE_VERDICT_UNKNOWN) are the caller's, who sets and clears them; call in
+ * post_config. Those that nobody vouches for are cleared at its end: their module is not loaded any more.
+ */
+void gate_core_vouch(uint32_t verdicts);
+
 /** True for the first of httpd's two passes over post_config, which does nothing here. */
 int gate_core_rehearsal(void);
 

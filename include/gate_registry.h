@@ -212,6 +212,9 @@ const char *gate_verdict_word(uint32_t verdict);
 int gate_verdict_change(gate_registry_t *reg, uint32_t slot, uint32_t incarnation, uint32_t set, uint32_t clear,
                         const char *area, const char *who, const char *why, int64_t now_usec);
 
+/** Clears verdicts of all members, because whoever set them is gone. @return how many members had one of them */
+uint32_t gate_verdicts_disown(gate_registry_t *reg, uint32_t verdicts, const char *why, int64_t now_usec);
+
 /*
  * Half-open: an EJECTED member whose ejection is due is tried by one request at a time, of all processes. No timer is needed:
  * whoever chooses a member looks at gate_trial_claim() for those that nothing but EJECTED keeps out, and tries the one it got;

@@ -18,6 +18,7 @@
 #include "gate_group_conf.h"
 #include "gate_log.h"
 #include "gate_parse.h"
+#include "gate_time.h"
 #include "gate_section.h"
 #include "gate_state_file.h"
 #include "gate_upkeep.h"
@@ -51,6 +52,7 @@ typedef struct {
 
 static gate_core_t core = { .seat = GATE_SEAT_NONE };
 static uint32_t expected_groups, expected_members;
+static uint32_t vouched; /* verdicts whose module is loaded */
 static struct {
     const char *name;
     uint64_t bytes, per_group, per_member;
@@ -72,6 +74,11 @@ void gate_core_expect(uint32_t groups, uint32_t members)
 {
     expected_groups += groups;
     expected_members += members;
+}
+
+void gate_core_vouch(uint32_t verdicts)
+{
+    vouched |= verdicts;
 }
 
 void gate_core_expect_zone(const char *name, uint64_t bytes, uint64_t bytes_per_group, uint64_t bytes_per_member)
@@ -308,6 +315,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     (void)pconf, (void)plog, (void)ptemp;
     expected_groups = expected_members = 0;
     expected_zone_count = 0;
+    vouched = 0;
     state_path = NULL;
     gate_report_listeners_clear();
     gate_seat_sweepers_clear();
@@ -359,6 +367,7 @@ static int settle_arena(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
         return OK;
     }
     gate_arena_settle(core.arena);
+    gate_verdicts_disown(core.registry, (GATE_VERDICT_HEALTH | GATE_VERDICT_UNKNOWN) & ~vouched, "checks are not loaded any more", gate_mono_usec());
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, GATE_LOGNO(0004)
                  "arena: generation %u, %" APR_UINT64_T_FMT "K of GateMemory %" APR_UINT64_T_FMT "M in use", core.generation,
                  gate_arena_used(core.arena) >> 10, main_conf(s)->memory_bytes >> 20);

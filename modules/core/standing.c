@@ -125,6 +125,18 @@ int gate_verdict_change(gate_registry_t *reg, uint32_t slot, uint32_t incarnatio
     return 1;
 }
 
+uint32_t gate_verdicts_disown(gate_registry_t *reg, uint32_t verdicts, const char *why, int64_t now_usec)
+{
+    uint32_t slot, n = 0;
+
+    for (slot = 0; slot < reg->limits.members; slot++) {
+        if (gate_verdict(reg, slot) & verdicts) {
+            n += gate_verdict_change(reg, slot, atomic_load(&reg->member[slot].incarnation), 0, verdicts, "health", "", why, now_usec) == 1;
+        }
+    }
+    return n;
+}
+
 apr_status_t gate_member_weight(gate_registry_t *reg, uint32_t slot, uint32_t incarnation, uint32_t weight, const char *who)
 {
     char from[24], to[24];

@@ -127,6 +127,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (open_zone(s) != APR_SUCCESS || (rc = health_config_check(s, ptemp)) != OK || (rc = register_watchdog(pconf, s)) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    gate_core_vouch(GATE_VERDICT_DOWN | GATE_VERDICT_EJECTED | GATE_VERDICT_UNKNOWN);
     gate_on_report(passive_report, NULL);
     gate_upkeep_add(LOOK_USEC, watch_look, NULL);
     health_section_register();

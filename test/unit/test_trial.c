@@ -141,6 +141,20 @@ static void test_one_of_many(void **state)
     munmap(race, sizeof *race);
 }
 
+/* The module that ejected it is not loaded any more. */
+static void test_disowned(void **state)
+{
+    gate_member_t m;
+
+    (void)state;
+    gate_member_get(w.reg, slot, &m);
+    gate_verdict_change(w.reg, slot, m.incarnation, GATE_VERDICT_EJECTED | GATE_VERDICT_DRAIN, 0, "test", "", "", 5);
+    assert_int_equal(gate_verdicts_disown(w.reg, GATE_VERDICT_DOWN, "", 6), 0);
+    assert_int_equal(gate_verdicts_disown(w.reg, GATE_VERDICT_HEALTH, "", 6), 1);
+    assert_int_equal(gate_verdict(w.reg, slot), GATE_VERDICT_DRAIN);
+    assert_int_equal(gate_verdicts_disown(w.reg, GATE_VERDICT_HEALTH, "", 6), 0);
+}
+
 static void test_block(void **state)
 {
     (void)state;
@@ -158,6 +172,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_new_member, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dead_child_lets_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_of_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disowned, setup, teardown),
         cmocka_unit_test(test_block),
     };
 

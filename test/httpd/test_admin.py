@@ -6,7 +6,7 @@ import pytest
 from clients import Crowd, curl, get, request
 from groups import group, route
 from procs import wait_until
-from sample import EVIL, EVIL_GROUP, REFUSED, ask, load_sample, location, member_of, status
+from sample import EVIL, EVIL_GROUP, NO_HEALTH, REFUSED, ask, load_sample, location, member_of, status
 from test_core import selfcheck
 
 pytestmark = pytest.mark.needs("gate_status", "gate_upstream")
@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json"}
 def made(lab, *lines, members=2, more="", **words):
     members = lab.upstreams(members)
     httpd = lab.httpd(conf=load_sample() + group("app", members) + route(path="/app/") + location("GateAdmin on", *lines) + more,
-                      **words)
+                      ours=NO_HEALTH, **words)
     httpd.members = members
     return httpd
 

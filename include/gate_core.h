@@ -44,12 +44,6 @@ apr_status_t gate_core_zone(server_rec *s, const char *name, uint32_t layout, ui
 void gate_core_expect(uint32_t groups, uint32_t members);
 
 /**
- * A zone that grows with the registry and will be asked for later in post_config; call in check_config, so that GATE0001 can name a
- * GateMemory that suffices for all. name is borrowed. At most 8.
- */
-void gate_core_expect_zone(const char *name, uint64_t bytes, uint64_t bytes_per_group, uint64_t bytes_per_member);
-
-/**
  * These verdicts (GATE_VERDICT_DOWN, GATE_VERDICT_EJECTED, GATE_VERDICT_UNKNOWN) are the caller's, who sets and clears them; call in
  * post_config. Those that nobody vouches for are cleared at its end: their module is not loaded any more.
  */

@@ -54,8 +54,9 @@ void gate_arena_begin(gate_arena_t *arena, uint64_t budget_bytes);
  * Asks for a zone; parent only, between gate_arena_begin() and gate_arena_settle().
  * @param layout  version of the zone's structs: change it whenever a shared struct changes
  * @param out     filled in
- * @return APR_SUCCESS; APR_ENOSPC when the budget does not suffice (nothing made; see gate_arena_used());
- *         APR_ENOMEM when the system refuses the mapping; APR_EINVAL for a bad name or size 0
+ * The budget is not checked here: only after the last zone is it known what they need together (gate_arena_fits()).
+ * @return APR_SUCCESS; APR_ENOSPC when there are too many zones; APR_ENOMEM when the system refuses the mapping; APR_EINVAL for a
+ *         bad name or size 0
  */
 apr_status_t gate_arena_zone(gate_arena_t *arena, const char *name, uint32_t layout, uint64_t size_bytes, unsigned flags,
                              gate_zone_t *out);
@@ -65,6 +66,12 @@ void gate_arena_settle(gate_arena_t *arena);
 
 /** Sum of the zones asked for since gate_arena_begin(), those with a budget of their own apart. */
 uint64_t gate_arena_used(const gate_arena_t *arena);
+
+/** @return non-zero when that is within the budget */
+int gate_arena_fits(const gate_arena_t *arena);
+
+/** Names and sizes of the zones within the budget, the largest first: "registry 44204K, health 4096K". Cut to fit. */
+void gate_arena_describe(const gate_arena_t *arena, char *text, size_t size);
 
 /** Registers (again after each reload: modules are loaded anew) who checks a zone. */
 void gate_arena_on_validate(gate_arena_t *arena, const char *name, gate_zone_validate_fn fn, void *ctx);

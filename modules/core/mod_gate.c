@@ -53,11 +53,6 @@ typedef struct {
 static gate_core_t core = { .seat = GATE_SEAT_NONE };
 static uint32_t expected_groups, expected_members;
 static uint32_t vouched; /* verdicts whose module is loaded */
-static struct {
-    const char *name;
-    uint64_t bytes, per_group, per_member;
-} expected_zones[8];
-static int expected_zone_count;
 static const char *state_path;
 
 gate_core_t *gate_core(void)
@@ -79,29 +74,6 @@ void gate_core_expect(uint32_t groups, uint32_t members)
 void gate_core_vouch(uint32_t verdicts)
 {
     vouched |= verdicts;
-}
-
-void gate_core_expect_zone(const char *name, uint64_t bytes, uint64_t bytes_per_group, uint64_t bytes_per_member)
-{
-    if (expected_zone_count < (int)(sizeof expected_zones / sizeof expected_zones[0])) {
-        expected_zones[expected_zone_count].name = name;
-        expected_zones[expected_zone_count].bytes = bytes;
-        expected_zones[expected_zone_count].per_group = bytes_per_group;
-        expected_zones[expected_zone_count++].per_member = bytes_per_member;
-    }
-}
-
-/* It is being made: no longer something to come. */
-static void expected_zone_comes(const char *name)
-{
-    int i;
-
-    for (i = 0; i < expected_zone_count; i++) {
-        if (strcmp(expected_zones[i].name, name) == 0) {
-            expected_zones[i] = expected_zones[--expected_zone_count];
-            return;
-        }
-    }
 }
 
 void gate_core_tend(void)
@@ -185,46 +157,33 @@ static retained_t *retained(void)
     return r;
 }
 
-static uint64_t bytes_to_come(const gate_registry_limits_t *limits)
-{
-    uint64_t bytes = 0;
-    int i;
-
-    for (i = 0; i < expected_zone_count; i++) {
-        bytes += expected_zones[i].bytes + expected_zones[i].per_group * limits->groups + expected_zones[i].per_member * limits->members;
-    }
-    return bytes;
-}
-
-static void explain_zone(server_rec *s, apr_status_t rv, const char *name, uint64_t size_bytes)
-{
-    const core_conf_t *conf = main_conf(s);
-
-    if (rv == APR_ENOSPC) {
-        uint64_t needed = gate_arena_used(core.arena) + size_bytes + bytes_to_come(&retained()->limits);
-        uint64_t needed_mib = (needed + (1 << 20)) >> 20;
-
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, GATE_LOGNO(0001)
-                     "GateMemory: %" APR_UINT64_T_FMT "M is not enough: zone %s needs %" APR_UINT64_T_FMT "K, %" APR_UINT64_T_FMT
-                     "K are taken by others; set GateMemory %" APR_UINT64_T_FMT "M or more",
-                     conf->memory_bytes >> 20, name, size_bytes >> 10, gate_arena_used(core.arena) >> 10, needed_mib);
-        return;
-    }
-    ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, GATE_LOGNO(0002)
-                 "arena: no shared memory for zone %s (%" APR_UINT64_T_FMT "K): httpd cannot start with this configuration; "
-                 "check the memory limits of this host or container", name, size_bytes >> 10);
-}
-
 apr_status_t gate_core_zone(server_rec *s, const char *name, uint32_t layout, uint64_t size_bytes, unsigned flags,
                             gate_zone_t *out)
 {
     apr_status_t rv = gate_arena_zone(core.arena, name, layout, size_bytes, flags, out);
 
-    expected_zone_comes(name);
     if (rv != APR_SUCCESS) {
-        explain_zone(ap_server_conf ? ap_server_conf : s, rv, name, size_bytes);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, GATE_LOGNO(0002)
+                     "arena: no shared memory for zone %s (%" APR_UINT64_T_FMT "K): httpd cannot start with this configuration; "
+                     "check the memory limits of this host or container", name, size_bytes >> 10);
     }
     return rv;
+}
+
+/* Only after the last zone is it known how much they need together. */
+static int check_budget(server_rec *s)
+{
+    char zones[400];
+
+    if (gate_arena_fits(core.arena)) {
+        return OK;
+    }
+    gate_arena_describe(core.arena, zones, sizeof zones);
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, GATE_LOGNO(0001)
+                 "GateMemory: %" APR_UINT64_T_FMT "M is not enough: this configuration needs %" APR_UINT64_T_FMT "K (%s); set "
+                 "GateMemory %" APR_UINT64_T_FMT "M or more", main_conf(s)->memory_bytes >> 20, gate_arena_used(core.arena) >> 10,
+                 zones, (gate_arena_used(core.arena) + (1 << 20) - 1) >> 20);
+    return HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static uint32_t room_for(uint32_t expected, uint32_t least, uint32_t had)
@@ -314,7 +273,6 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     (void)pconf, (void)plog, (void)ptemp;
     expected_groups = expected_members = 0;
-    expected_zone_count = 0;
     vouched = 0;
     state_path = NULL;
     gate_report_listeners_clear();
@@ -367,7 +325,11 @@ static int settle_arena(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
         return OK;
     }
     gate_arena_settle(core.arena);
-    gate_verdicts_disown(core.registry, (GATE_VERDICT_HEALTH | GATE_VERDICT_UNKNOWN) & ~vouched, "checks are not loaded any more", gate_mono_usec());
+    if (check_budget(s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    gate_verdicts_disown(core.registry, (GATE_VERDICT_HEALTH | GATE_VERDICT_UNKNOWN) & ~vouched, "checks are not loaded any more",
+                         gate_mono_usec());
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, GATE_LOGNO(0004)
                  "arena: generation %u, %" APR_UINT64_T_FMT "K of GateMemory %" APR_UINT64_T_FMT "M in use", core.generation,
                  gate_arena_used(core.arena) >> 10, main_conf(s)->memory_bytes >> 20);

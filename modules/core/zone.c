@@ -18,7 +18,7 @@ typedef struct {
 
 typedef struct {
     char name[GATE_ZONE_NAME_LEN];
-    uint64_t asked_bytes;
+    uint64_t asked_bytes, charged_bytes;
     mapping_t now, old;
     int asked; /* in this configuration */
     gate_zone_validate_fn validate;
@@ -101,9 +101,6 @@ apr_status_t gate_arena_zone(gate_arena_t *arena, const char *name, uint32_t lay
     if (!*name || strlen(name) >= GATE_ZONE_NAME_LEN || !size_bytes || size_bytes > INT64_MAX / 2) {
         return APR_EINVAL;
     }
-    if (charge > arena->budget_bytes - arena->used_bytes) {
-        return APR_ENOSPC;
-    }
     if (!zone) {
         if (arena->count == ZONES_MAX) {
             return APR_ENOSPC;
@@ -123,6 +120,7 @@ apr_status_t gate_arena_zone(gate_arena_t *arena, const char *name, uint32_t lay
         arena->count++;
     }
     zone->asked = 1;
+    zone->charged_bytes = charge;
     arena->used_bytes += charge;
     out->base = zone->now.base;
     out->size_bytes = size_bytes;
@@ -158,6 +156,38 @@ void gate_arena_settle(gate_arena_t *arena)
 uint64_t gate_arena_used(const gate_arena_t *arena)
 {
     return arena->used_bytes;
+}
+
+int gate_arena_fits(const gate_arena_t *arena)
+{
+    return arena->used_bytes <= arena->budget_bytes;
+}
+
+/* The zone that comes after `last` (NULL: the first) when the largest are named first. */
+static const zone_t *next_smaller(const gate_arena_t *arena, const zone_t *last)
+{
+    const zone_t *best = NULL, *zone;
+
+    for (zone = arena->zone; zone < arena->zone + arena->count; zone++) {
+        int behind = !last || zone->charged_bytes < last->charged_bytes || (zone->charged_bytes == last->charged_bytes && zone > last);
+
+        if (zone->charged_bytes && behind && (!best || zone->charged_bytes > best->charged_bytes)) {
+            best = zone;
+        }
+    }
+    return best;
+}
+
+void gate_arena_describe(const gate_arena_t *arena, char *text, size_t size)
+{
+    const zone_t *zone = NULL;
+    size_t at = 0;
+
+    *text = '\0';
+    while (at < size && (zone = next_smaller(arena, zone)) != NULL) {
+        at += (size_t)snprintf(text + at, size - at, "%s%s %lluK", at ? ", " : "", zone->name,
+                               (unsigned long long)zone->charged_bytes >> 10);
+    }
 }
 
 void gate_arena_on_validate(gate_arena_t *arena, const char *name, gate_zone_validate_fn fn, void *ctx)

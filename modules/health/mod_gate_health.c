@@ -105,16 +105,6 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     return OK;
 }
 
-static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
-{
-    health_limits_t none = { 0, 0 }, one_group = { 1, 0 }, one_member = { 0, 1 };
-
-    (void)pconf, (void)plog, (void)ptemp, (void)s;
-    gate_core_expect_zone("health", health_zone_size(&none), health_zone_size(&one_group) - health_zone_size(&none),
-                          health_zone_size(&one_member) - health_zone_size(&none));
-    return OK;
-}
-
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     int rc;
@@ -141,7 +131,6 @@ static void register_hooks(apr_pool_t *p)
 
     (void)p;
     ap_hook_pre_config(pre_config, before, NULL, APR_HOOK_MIDDLE);
-    ap_hook_check_config(check_config, before, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, before, after, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, before, after, APR_HOOK_MIDDLE);
 }

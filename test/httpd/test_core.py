@@ -56,7 +56,7 @@ def test_memory_too_small_names_what_would_do(lab):
         pytest.skip("mod_gate_upstream is not built")
     with pytest.raises(Exception):
         httpd.start()
-    said = re.search(r"GATE0001: GateMemory: 8M is not enough: zone registry needs \d+K, \d+K are taken by others; "
+    said = re.search(r"GATE0001: GateMemory: 8M is not enough: this configuration needs \d+K \(registry \d+K, .*\); "
                      r"set GateMemory (\d+)M or more", httpd.error_log() + httpd.read_file("logs/stderr.log"))
     assert said
     httpd.expect("GATE0001", "AH00020: Configuration Failed")

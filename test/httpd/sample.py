@@ -12,7 +12,7 @@ EVIL_GROUP = f'evil {EVIL}"\\'
 REFUSED = r"GATE120[02]"
 
 
-# mod_gate_health lifts the verdict "down" of a member that nothing checks, as the sample's is
+# the sample vouches for its verdict "down"; mod_gate_health would lift it, as that of a member that nothing checks
 NO_HEALTH = [name for name in gatehttpd.OURS if name != "gate_health"]
 
 

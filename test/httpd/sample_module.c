@@ -125,6 +125,7 @@ static int start(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_
         return OK;
     }
     gate_section_register(&section);
+    gate_core_vouch(GATE_VERDICT_DOWN);
     if (gate_group_declare(reg, "evil " EVIL "\"\\", &group) == APR_SUCCESS
         && gate_member_find(reg, group, EVIL) == GATE_NO_SLOT
         && gate_member_add(reg, group, GATE_ORIGIN_RUNTIME, &spec, EVIL, gate_mono_usec(), &slot) == APR_SUCCESS

@@ -77,8 +77,8 @@ def test_new_member_takes_traffic_within_a_second_of_the_answer(lab, dns):
 
 def test_member_that_vanishes_loses_no_running_request(lab, dns):
     members = same_port(lab, 2)
-    members[1].behave(delay=4.0, path="/slow")
-    members[0].behave(delay=4.0, path="/slow")
+    members[1].behave(delay=3.0, path="/slow")
+    members[0].behave(delay=3.0, path="/slow")
     httpd = start_dns(lab, dns, members, 2)
     answers = []
     slow = [threading.Thread(target=lambda: answers.append(get(httpd.port, "/slow"))) for _ in range(4)]
@@ -216,8 +216,8 @@ def test_hosts_file_knows_localhost(lab):
 
 def test_connections_and_weight(lab, dns):
     members = same_port(lab, 1)
-    members[0].behave(delay=0.5)
     httpd = start_dns(lab, dns, members, 1, words="connections=1")
+    members[0].behave(delay=0.5)
     httpd.expect(NO_MEMBER)
     statuses = []
     threads = [threading.Thread(target=lambda: statuses.append(get(httpd.port).status)) for _ in range(4)]

@@ -2,12 +2,14 @@
 import hashlib
 import os
 import stat
+import time
 
 import pytest
 
-from clients import get
+from clients import Crowd, get
 from groups import group, route
 from procs import wait_until
+from sample import ask, location
 
 pytestmark = pytest.mark.needs("gate_upstream")
 
@@ -125,3 +127,103 @@ def test_changes_of_a_group_that_is_gone_wait_for_it(lab):
     httpd.write_conf(conf=STATE + group("app", members[:1]) + group("other", members[:1]) + route("other"))
     httpd.graceful()
     assert who_answers(httpd) == {"m1", "m2"}
+
+
+# --- through the admin API -----------------------------------------------------------------------
+
+with_admin = pytest.mark.needs("gate_status")
+LIST = "api/v1/groups/app/members"
+
+
+def admin_httpd(lab, members, *lines, conf=STATE):
+    words = "\n".join(f"    {line}" for line in lines)
+    text = conf + location("GateAdmin on") + group("app", members, words) + 'ProxyPass "/gate-status" "!"\n' \
+        'ProxyPass "/selfcheck" "!"\n' + route()
+    return lab.httpd(text)
+
+
+def restart(httpd, kind):
+    if kind == "graceful":
+        httpd.graceful()
+    else:
+        wait_until(lambda: not saving(httpd), 10, "the state is saved")
+        httpd.stop()
+        httpd.start()
+
+
+def saving(httpd):
+    """Whether the file is still to follow: it is written within a second or two of a change."""
+    path = httpd.path("run/state")
+    return not os.path.exists(path) or time.time() - os.stat(path).st_mtime < 1.5
+
+
+@with_admin
+@pytest.mark.parametrize("kind", ["graceful", "stop"])
+def test_what_an_admin_did_outlives(lab, kind):
+    members = lab.upstreams(5)
+    httpd = admin_httpd(lab, members[:4])
+    assert ask(httpd, LIST, "POST", json={"url": members[4].url, "id": "m5", "weight": 2}).status == 201
+    assert ask(httpd, LIST + "/m1", "PATCH", json={"state": "drain"}).status == 200
+    assert ask(httpd, LIST + "/m2", "PATCH", json={"state": "disabled"}).status == 200
+    assert ask(httpd, LIST + "/m3", "DELETE").status in (200, 204)
+    assert ask(httpd, LIST + "/m4", "PATCH", json={"weight": 4}).status == 200
+    for _ in range(2):
+        names = [get(httpd.port).member for _ in range(12)]
+        assert (names.count("m4"), names.count("m5")) == (8, 4), names
+        restart(httpd, kind)
+    assert ask(httpd, LIST + "/m1", "PATCH", json={"state": "up"}).status == 200
+    assert "m1" in who_answers(httpd)
+    assert get(httpd.port, "/selfcheck").status == 200
+
+
+@with_admin
+def test_sticky_sessions_survive_a_drain(lab):
+    members = lab.upstreams(2)
+    httpd = admin_httpd(lab, members, "GateSticky cookie=gate")
+    sessions = []
+    for _ in range(4):
+        first = get(httpd.port)
+        sessions.append((first.header("Set-Cookie").split(";")[0], first.member))
+    assert ask(httpd, LIST + "/m1", "PATCH", json={"state": "drain"}).status == 200
+    for kind in (None, "graceful", "stop"):
+        if kind:
+            restart(httpd, kind)
+        for cookie, member in sessions:
+            assert {get(httpd.port, headers=[("Cookie", cookie)]).member for _ in range(3)} == {member}
+        assert who_answers(httpd, 6) == {"m2"}
+    assert ask(httpd, LIST + "/m1", "PATCH", json={"state": "disabled"}).status == 200
+    answers = [get(httpd.port, headers=[("Cookie", cookie)]) for cookie, member in sessions if member == "m1"]
+    assert {a.member for a in answers} == {"m2"} and all(a.header("Set-Cookie") for a in answers)
+
+
+@with_admin
+def test_drain_to_an_end_loses_nothing(lab):
+    members = lab.upstreams(2)
+    members[0].behave(delay=0.05)
+    httpd = admin_httpd(lab, members)
+    with Crowd(httpd.port, clients=8) as crowd:
+        crowd.wait(50)
+        assert ask(httpd, LIST + "/m1", "PATCH", json={"state": "drain", "deadline_s": 1}).status == 200
+        httpd.wait_log("GATE0013: group app: member m1: its drain is over")
+        crowd.wait(50)
+    assert crowd.failures == []
+    assert ask(httpd, LIST + "/m1").status == 404
+    httpd.graceful()
+    assert who_answers(httpd) == {"m2"}
+
+
+@with_admin
+def test_members_under_traffic(lab):
+    """Added, weighed, removed again and again: no request is lost."""
+    members = lab.upstreams(3)
+    httpd = admin_httpd(lab, members[:1])
+    with Crowd(httpd.port, clients=8, pause=0.002) as crowd:
+        for _ in range(6):
+            for member in members[1:]:
+                assert ask(httpd, LIST, "POST", json={"url": member.url, "id": member.name}).status == 201
+            crowd.wait(20)
+            for member in members[1:]:
+                assert ask(httpd, f"{LIST}/{member.name}", "DELETE").status in (200, 204)
+    assert crowd.failures == []
+    assert set(crowd.members) == {"m1", "m2", "m3"}
+    assert get(httpd.port, "/selfcheck").status == 200

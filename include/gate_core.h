@@ -45,7 +45,7 @@ void gate_core_expect(uint32_t groups, uint32_t members);
 
 /**
  * These verdicts (GATE_VERDICT_DOWN, GATE_VERDICT_EJECTED, GATE_VERDICT_UNKNOWN) are the caller's, who sets and clears them; call in
- * post_config. Those that nobody vouches for are cleared at its end: their module is not loaded any more.
+ * post_config. Those that somebody vouched for in the generation before, and nobody does now, are cleared at its end.
  */
 void gate_core_vouch(uint32_t verdicts);
 

@@ -47,6 +47,7 @@ typedef struct {
     gate_arena_t *arena;
     gate_registry_limits_t limits;
     uint32_t generation;
+    uint32_t vouched;        /* verdicts whose module was loaded in the generation before */
     int64_t started_wall_usec;
 } retained_t;
 
@@ -328,8 +329,8 @@ static int settle_arena(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     if (check_budget(s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    gate_verdicts_disown(core.registry, (GATE_VERDICT_HEALTH | GATE_VERDICT_UNKNOWN) & ~vouched, "checks are not loaded any more",
-                         gate_mono_usec());
+    gate_verdicts_disown(core.registry, retained()->vouched & ~vouched, "its module is not loaded any more", gate_mono_usec());
+    retained()->vouched = vouched;
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, GATE_LOGNO(0004)
                  "arena: generation %u, %" APR_UINT64_T_FMT "K of GateMemory %" APR_UINT64_T_FMT "M in use", core.generation,
                  gate_arena_used(core.arena) >> 10, main_conf(s)->memory_bytes >> 20);

@@ -20,13 +20,18 @@ static int hex(int c)
 static char *normal_escapes(apr_pool_t *p, const char *text, size_t len)
 {
     static const char digits[] = "0123456789ABCDEF";
-    char *out = apr_palloc(p, len + 1), *to = out;
+    char *out = apr_palloc(p, 3 * len + 1), *to = out;
 
     for (size_t i = 0; i < len; i++) {
         int high = i + 2 < len && text[i] == '%' ? hex((unsigned char)text[i + 1]) : -1;
         int low = high >= 0 ? hex((unsigned char)text[i + 2]) : -1;
 
-        if (low < 0) {
+        if (low < 0 && text[i] == '%') {
+            /* no escape: it must not become one with what follows */
+            memcpy(to, "%25", 3);
+            to += 3;
+        }
+        else if (low < 0) {
             *to++ = text[i];
         }
         else if (unreserved(high << 4 | low)) {

@@ -202,8 +202,11 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     }
     cache_store = gate_store_attach(pconf, zone.base, &limits, zone.state != GATE_ZONE_KEPT, &seed, &why);
     if (!cache_store && zone.state == GATE_ZONE_KEPT) {
-        cache_store = gate_store_attach(pconf, zone.base, &limits, 1, &seed, &why);
-        zone.state = GATE_ZONE_RESIZED;
+        /* old children may still be at work in it: it must not be laid out anew under them */
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GATE_LOGNO(0705)
+                     "cache: the store's own header is damaged (%s): serving without the cache until httpd is stopped and started",
+                     why);
+        return OK;
     }
     if (!cache_store) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, GATE_LOGNO(0701) "GateCacheSize: %" APR_UINT64_T_FMT

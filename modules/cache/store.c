@@ -32,7 +32,7 @@ static uint32_t shards_for(const gate_store_limits_t *limits)
 
 uint32_t gate_store_layout(const gate_store_limits_t *limits)
 {
-    return GATE_STORE_LAYOUT << 8 | shards_for(limits);
+    return GATE_STORE_LAYOUT << 24 | shards_for(limits) << 20 | (limits->seats & 0xfffff);
 }
 
 uint64_t gate_store_max_object(uint64_t size_bytes)

@@ -54,7 +54,7 @@ typedef struct {
     uint32_t place;               /* in the ledger, + 1; 0: nothing held */
 } gate_pin_t;
 
-/** Version of the layout for gate_core_zone(): another number of shards is another layout. */
+/** Version of the layout for gate_core_zone(): another number of shards or seats is another layout, so another zone. */
 uint32_t gate_store_layout(const gate_store_limits_t *limits);
 
 /** What must be left for one body: the largest that limits.max_object may name, given the size. */

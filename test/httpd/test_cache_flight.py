@@ -267,6 +267,23 @@ def test_a_new_size_begins_empty_and_says_so(lab):
     site.httpd.wait_log("GATE0702")
 
 
+def test_trap_63_an_old_child_goes_on_in_the_old_store(lab):
+    site = Site(lab, children=2)
+    body = b"0123456789abcdef" * 50000
+    site.says(body, headers="max-age=600")
+    site.get()
+    slow = Connection(site.httpd.port)
+    slow.send(request_bytes("/c/a", headers=[("Connection", "close")]))
+    slow.read_head()
+    site.httpd.write_conf(site.httpd.conf.replace("GateCacheSize 16M", "GateCacheSize 24M"))
+    site.httpd.graceful(wait=False)
+    for _ in range(20):
+        assert site.get().body == body
+    assert slow.recv_all().endswith(body[-1000:])
+    slow.close()
+    site.httpd.wait_log("GATE0702")
+
+
 def test_trap_51_a_slow_client_reads_what_was_purged_meanwhile(lab):
     site = Site(lab, more="GateCachePurge on", cache="")
     body = bytes(range(256)) * 3600

@@ -1,5 +1,6 @@
 """mod_gate_cache: children killed with -9 while they read, write, evict and compress: no wrong byte, nothing lost, all valid."""
 import hashlib
+import os
 import random
 import threading
 import time
@@ -11,7 +12,7 @@ from clients import Connection, get
 
 pytestmark = pytest.mark.needs("gate", "gate_cache")
 
-KILLS = 40
+KILLS = int(os.environ.get("KILLS", "40"))
 CHECK = '<Location "/selfcheck">\n  SetHandler gate-selfcheck\n</Location>\n'
 
 

@@ -59,6 +59,12 @@ static void set_filters(upstream_try_t *t, request_rec *shadow, apr_pool_t *pool
     }
 }
 
+/* Most are empty, and handlers mostly put a table of their own in their place. */
+static apr_table_t *copy_table(apr_pool_t *pool, const apr_table_t *table)
+{
+    return apr_is_empty_table(table) ? apr_table_make(pool, 2) : apr_table_copy(pool, table);
+}
+
 request_rec *upstream_shadow(upstream_try_t *t, apr_pool_t *pool)
 {
     upstream_exchange_t *x = t->exchange;
@@ -66,8 +72,8 @@ request_rec *upstream_shadow(upstream_try_t *t, apr_pool_t *pool)
     request_rec *shadow = apr_pmemdup(pool, r, sizeof *r);
 
     shadow->pool = pool;
-    shadow->headers_out = apr_table_copy(pool, r->headers_out);
-    shadow->err_headers_out = apr_table_copy(pool, r->err_headers_out);
+    shadow->headers_out = copy_table(pool, r->headers_out);
+    shadow->err_headers_out = copy_table(pool, r->err_headers_out);
     shadow->trailers_out = apr_table_make(pool, 2);
     shadow->subprocess_env = apr_table_copy(pool, r->subprocess_env);
     shadow->notes = apr_table_copy(pool, r->notes);

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include <apr_hash.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <http_core.h>
@@ -18,27 +19,20 @@
 #define USEC_MAX (INT64_C(86400) * 1000000)
 
 apr_array_header_t *upstream_groups;
+static apr_hash_t *groups_by_name;
 static upstream_group_t *open_group; /* the one whose block is being read */
 
 void upstream_config_reset(apr_pool_t *pconf)
 {
     upstream_groups = apr_array_make(pconf, 8, sizeof(upstream_group_t *));
+    groups_by_name = apr_hash_make(pconf);
     open_group = NULL;
     gate_group_conf_end();
 }
 
 upstream_group_t *upstream_group_named(const char *name, apr_size_t len)
 {
-    int i;
-
-    for (i = 0; i < upstream_groups->nelts; i++) {
-        upstream_group_t *group = APR_ARRAY_IDX(upstream_groups, i, upstream_group_t *);
-
-        if (strncmp(group->name, name, len) == 0 && group->name[len] == '\0') {
-            return group;
-        }
-    }
-    return NULL;
+    return apr_hash_get(groups_by_name, name, (apr_ssize_t)len);
 }
 
 const char *upstream_group_hint(apr_pool_t *p, const char *name)
@@ -425,6 +419,7 @@ static const char *set_upstream(cmd_parms *cmd, void *dir, const char *args)
     }
     if (!err) {
         APR_ARRAY_PUSH(upstream_groups, upstream_group_t *) = open_group;
+        apr_hash_set(groups_by_name, open_group->name, APR_HASH_KEY_STRING, open_group);
     }
     open_group = NULL;
     return err;

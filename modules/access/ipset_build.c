@@ -236,7 +236,7 @@ static uint64_t grow(part_t *part, uint64_t size)
 
 /*
  * How many bits to branch on, for the starts begin .. end-1 which agree before bit `at`: as many as leave at least half of the
- * children with a start of their own (the fill factor of the LC-trie), and six starts a child; and where children are few beside
+ * children with a start of their own (the fill factor of the LC-trie), and twelve starts a child; and where children are few beside
  * the starts, however full: clusters are then told apart in one step, for an eighth of a byte a start.
  */
 static unsigned choose_branch(const half_t *half, uint32_t begin, uint32_t end, unsigned at)
@@ -252,7 +252,7 @@ static unsigned choose_branch(const half_t *half, uint32_t begin, uint32_t end, 
         uint64_t children = UINT64_C(1) << branch;
 
         distinct += differ[at + branch - 1];
-        if (children > (end - begin) / 6) {
+        if (children > (end - begin) / 12) {
             break;
         }
         if (distinct * 2 >= children || children * 32 <= end - begin) {

@@ -67,7 +67,7 @@ def test_hundred_clients_ten_connections(lab):
     selfcheck(httpd)
 
 
-def test_cap_holds_over_children_without_a_queue(lab):
+def test_trap_32_cap_holds_over_children(lab):
     member = lab.upstream()
     member.behave(delay=1.0)
     httpd = lab.httpd(group("app", [(member, "connections=3")]) + route(), children=4, threads=8)
@@ -114,7 +114,7 @@ def test_waiting_has_an_end(lab):
     assert first.wait().statuses() == [200]
 
 
-def test_waiting_counts_in_the_total_deadline(lab):
+def test_trap_33_waiting_counts_in_the_total_deadline(lab):
     member = lab.upstream()
     member.behave(delay=3.0)
     httpd = lab.httpd(group("app", [(member, "connections=1")], "GateQueue length=5 timeout=20s", "GateTimeout total=600ms first-byte=10s")
@@ -129,7 +129,7 @@ def test_waiting_counts_in_the_total_deadline(lab):
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "tls"])
-def test_a_client_that_leaves_gives_up_its_place(lab, how):
+def test_trap_33_a_client_that_leaves_gives_up_its_place(lab, how):
     member = lab.upstream()
     member.behave(delay=1.0)
     httpd = lab.httpd(group("app", [(member, "connections=1")], "GateQueue length=1 timeout=20s") + route(), tls=True,
@@ -169,7 +169,7 @@ def test_retry_waits_for_room_on_the_other_member(lab):
     assert good.most_inflight == 1
 
 
-def test_killed_children_lose_only_their_own(lab):
+def test_trap_33_killed_children_lose_only_their_own(lab):
     member = lab.upstream()
     member.behave(delay=0.1)
     httpd = lab.httpd(CHECK + group("app", [(member, "connections=5")], "GateQueue length=100 timeout=20s") + route(),

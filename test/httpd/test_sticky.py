@@ -83,7 +83,7 @@ def test_cookie_shows_no_address(lab):
             assert secret not in raw[:1] + raw[9:17]
 
 
-def test_forged_cookies(lab):
+def test_trap_22_forged_cookies(lab):
     httpd = lab.httpd(group("app", lab.upstreams(3), STICKY) + group("other", lab.upstreams(1), STICKY)
                       + route("other", "/other/") + route(), log_level="notice gate_upstream:debug")
     client, _ = settle(httpd)[0]
@@ -153,7 +153,7 @@ def drain_conf(members, *words):
     return group("app", [(m, w) for m, w in zip(members, words)], STICKY) + route()
 
 
-def test_draining_members_keep_their_sessions(lab):
+def test_trap_22_draining_members_keep_their_sessions(lab):
     """FIELD trap 22: a member that is to drain serves who has its cookie, and nobody else."""
     members = lab.upstreams(2)
     httpd = lab.httpd("GateStateFile run/state\n" + drain_conf(members, "", ""))
@@ -181,7 +181,7 @@ def test_loss_of_a_member(lab):
         stay([(client, answer.member)])
 
 
-def test_disabled_members_lose_their_sessions(lab):
+def test_trap_22_disabled_members_lose_their_sessions(lab):
     members = lab.upstreams(2)
     conf = "GateStateFile run/state\n"
     httpd = lab.httpd(conf + drain_conf(members, "", ""))
@@ -195,7 +195,7 @@ def test_disabled_members_lose_their_sessions(lab):
         assert (answer.status, answer.member, client.set) == (200, "m2", 1 + (member == "m1"))
 
 
-def test_removed_members(lab):
+def test_trap_22_removed_members(lab):
     members = lab.upstreams(3)
     httpd = lab.httpd(group("app", members, STICKY) + route())
     pairs = settle(httpd, 6)

@@ -102,6 +102,7 @@ void gate_registry_sweep(int seat, void *ctx)
     for (i = 0; i < n; i++) {
         atomic_store_explicit(&row_active(reg, (uint32_t)seat)[i], 0, memory_order_relaxed);
     }
+    trials_let_go(reg, (uint32_t)seat);
 }
 
 /* ---- counters ---- */

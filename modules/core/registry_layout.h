@@ -158,6 +158,9 @@ void registry_event(gate_registry_t *reg, uint32_t slot, const char *area, const
 /* Wall clock for what people read. */
 int64_t registry_wall_usec(void);
 
+/* Claims of trials that a dead seat held are free, before the seat is another process's. */
+void trials_let_go(gate_registry_t *reg, uint32_t seat);
+
 /* Sets the reason that a member's standing is shown with. */
 void registry_set_why(member_slot_t *member, const char *why);
 

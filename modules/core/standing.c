@@ -173,7 +173,20 @@ int64_t gate_trial_at(const gate_registry_t *reg, uint32_t slot, int *claimed)
     return (int64_t)(word >> TRIAL_SEAT_BITS);
 }
 
-/* A claim whose process has gone is free at once; a seat that was given to another process keeps it until the lease ends. */
+void trials_let_go(gate_registry_t *reg, uint32_t seat)
+{
+    uint32_t slot;
+
+    for (slot = 0; slot < reg->limits.members; slot++) {
+        uint64_t word = atomic_load_explicit(&reg->trial[slot], memory_order_relaxed);
+
+        if ((word & TRIAL_NO_SEAT) == seat + 1) {
+            atomic_compare_exchange_strong(&reg->trial[slot], &word, 0); /* may be tried at once */
+        }
+    }
+}
+
+/* A claim whose process has gone is free at once, also before its seat has been swept. */
 static int is_free(const gate_registry_t *reg, uint64_t word, int64_t now_usec)
 {
     uint32_t who = (uint32_t)(word & TRIAL_NO_SEAT);

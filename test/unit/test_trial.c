@@ -100,6 +100,31 @@ static void test_dead_child_lets_go(void **state)
     gate_seat_mark_dead(w.seats, 16, (uint32_t)child);
     assert_int_equal(gate_trial_claim(w.reg, slot, seat, 3 * SEC, SEC), 1);
     gate_seats_sweep(w.seats);
+    assert_int_equal(gate_trial_claim(w.reg, slot, seat, 3 * SEC, SEC), 0); /* a claim of the living stays */
+}
+
+/* The next child gets the same seat; the claim that the last one held from it is not its own. */
+static void test_seat_of_another_child(void **state)
+{
+    int status, again = GATE_SEAT_NONE, i;
+    pid_t child;
+
+    (void)state;
+    gate_trial_set(w.reg, slot, SEC);
+    for (i = 0; i < 2; i++) {
+        child = fork();
+        if (child == 0) {
+            int mine = gate_seat_claim(w.seats);
+
+            _exit(gate_trial_claim(w.reg, slot, mine, 2 * SEC, 3600 * SEC) == 1 ? mine : 200);
+        }
+        waitpid(child, &status, 0);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 16);
+        assert_true(again == GATE_SEAT_NONE || again == WEXITSTATUS(status));
+        again = WEXITSTATUS(status);
+        gate_seat_mark_dead(w.seats, 16, (uint32_t)child);
+        gate_seats_sweep(w.seats);
+    }
 }
 
 /* Of many processes that ask at the same moment one gets it. */
@@ -171,6 +196,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_claim, setup, teardown),
         cmocka_unit_test_setup_teardown(test_new_member, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dead_child_lets_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_seat_of_another_child, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_of_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disowned, setup, teardown),
         cmocka_unit_test(test_block),

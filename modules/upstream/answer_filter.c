@@ -48,6 +48,20 @@ static apr_off_t announced_length(const upstream_try_t *t)
     return length;
 }
 
+static int is_good_header(void *unused, const char *name, const char *value)
+{
+    (void)unused;
+    return *name && !*ap_scan_http_token(name) && !*ap_scan_http_field_content(value);
+}
+
+/* Names are tokens, values and the reason have no control characters: RFC 9110, 5.1 and 5.5; RFC 9112, 4. */
+static int is_good_head(const request_rec *shadow)
+{
+    return (!shadow->status_line || !*ap_scan_http_field_content(shadow->status_line))
+           && apr_table_do(is_good_header, NULL, shadow->headers_out, NULL)
+           && apr_table_do(is_good_header, NULL, shadow->err_headers_out, NULL);
+}
+
 static upstream_answer_e decide(upstream_try_t *t)
 {
     upstream_exchange_t *x = t->exchange;
@@ -56,6 +70,9 @@ static upstream_answer_e decide(upstream_try_t *t)
     t->status = t->shadow->status;
     if (t->status < 200 || (is_http1(t) && !apr_table_get(t->shadow->notes, "proxy-status"))) {
         return ANSWER_BAD; /* no status line: mod_proxy_http takes anything for HTTP/0.9 */
+    }
+    if (!is_good_head(t->shadow)) {
+        return ANSWER_BAD;
     }
     if (upstream_consider(x, t, retry_outcome_of_status(t->status), t->status).action == RETRY_OTHER) {
         return ANSWER_AGAIN;

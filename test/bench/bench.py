@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -75,6 +76,9 @@ ROWS = {
         [("gate classic", "static file", 1.0)], needs=("gate", "gate_cache"), hits=True),
 }
 ROWS.update(access_rows.rows(Row))
+
+# programs that measure logic alone and print their own figures (test/bench/*_bench.c)
+PROGRAMS = {"access-ipset": ("IP sets of a million prefixes: nanoseconds of CPU a look-up", ["ipset_bench", "1000000"])}
 
 
 def cpu_seconds(pid):
@@ -150,11 +154,19 @@ def table(name, row, samples):
     return lines, numbers
 
 
+def run_program(args):
+    subprocess.run(["make", "--no-print-directory", "-s", "-f", "apxs.mk", "bench_programs"], cwd=gatehttpd.TOP, check=True,
+                   stdout=subprocess.DEVNULL)
+    done = subprocess.run([os.path.join(gatehttpd.TOP, "build", "bench", args[0]), *args[1:]], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 def main():
     words = sys.argv[1:]
     chosen = {n: r for n, r in ROWS.items() if not words or any(w in n for w in words)}
-    if not chosen:
-        sys.exit(f"bench: no row of that name; there are {', '.join(ROWS)}")
+    programs = {n: p for n, p in PROGRAMS.items() if not words or any(w in n for w in words)}
+    if not chosen and not programs:
+        sys.exit(f"bench: no row of that name; there are {', '.join([*ROWS, *PROGRAMS])}")
     lines = [f"Gatehouse bench, {time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, {ROUNDS} rounds of {SECONDS} s, "
              f"{CONNECTIONS} connections; CPU of the whole process tree", ""]
     numbers = {}
@@ -165,6 +177,9 @@ def main():
             continue
         text, numbers[name] = table(name, row, run_row(name, row))
         lines += text + [""]
+    for name, (what, args) in programs.items():
+        numbers[name] = run_program(args)
+        lines += [f"{name}: {what}", *("  " + line for line in numbers[name]), ""]
     os.makedirs(OUT, exist_ok=True)
     with open(os.path.join(OUT, "table.txt"), "w") as file:
         file.write("\n".join(lines))

@@ -105,6 +105,8 @@ void prober_init(apr_pool_t *pchild);
 
 void passive_report(const gate_report_t *report, void *ctx);
 
+/** In child_init. */
+void watch_begin(int64_t now_usec);
 /** An upkeep job: notices a prober that has stopped. */
 void watch_look(int64_t now_usec, int ending, void *ctx);
 /** The prober is at work: what it says is trusted again. */

@@ -93,6 +93,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     atomic_store(&stopping, 0);
     probe_init(pchild);
     prober_init(pchild);
+    watch_begin(gate_mono_usec());
     child_pool = pchild;
 }
 

@@ -17,6 +17,13 @@ APLOG_USE_MODULE(gate_health);
 
 #define STOPPED_USEC INT64_C(3000000) /* without a pass: nobody makes checks */
 
+static int64_t begun_usec; /* of this child: before, it could not have seen anything */
+
+void watch_begin(int64_t now_usec)
+{
+    begun_usec = now_usec;
+}
+
 void watch_beat(int64_t now_usec)
 {
     atomic_store(&health_zone.head->beat_usec, now_usec);
@@ -69,7 +76,7 @@ uint32_t watch_distrust(int64_t now_usec)
 
 void watch_look(int64_t now_usec, int ending, void *ctx)
 {
-    int64_t silent = now_usec - atomic_load(&health_zone.head->beat_usec);
+    int64_t beat = atomic_load(&health_zone.head->beat_usec), silent = now_usec - (beat > begun_usec ? beat : begun_usec);
     uint32_t quiet = 0;
 
     (void)ctx;

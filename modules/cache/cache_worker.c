@@ -133,9 +133,11 @@ static void crew_start(crew_t *crew, apr_pool_t *p, int threads)
     }
 }
 
-static void crew_end(crew_t *crew)
+/* @return how many are still at work */
+static int crew_end(crew_t *crew)
 {
     int64_t until = gate_mono_usec() + END_WAIT_USEC;
+    int left;
 
     apr_thread_mutex_lock(crew->mutex);
     apr_thread_cond_broadcast(crew->more);
@@ -147,15 +149,21 @@ static void crew_end(crew_t *crew)
         crew->first = (crew->first + 1) % QUEUE;
         crew->count--;
     }
+    left = crew->running;
     apr_thread_mutex_unlock(crew->mutex);
+    return left;
 }
 
 static apr_status_t end_crews(void *unused)
 {
     (void)unused;
     atomic_store(&stopping, 1);
-    crew_end(&codings);
-    crew_end(&fetchers);
+    if (crew_end(&codings) + crew_end(&fetchers)) {
+        /* a member does not answer: to take the child's memory away under that thread would be a crash */
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server, GATE_LOGNO(0706)
+                     "cache: a fetch in the background does not end: this child ends without it");
+        _exit(0);
+    }
     return APR_SUCCESS;
 }
 

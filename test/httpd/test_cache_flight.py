@@ -267,6 +267,23 @@ def test_a_new_size_begins_empty_and_says_so(lab):
     site.httpd.wait_log("GATE0702")
 
 
+def test_trap_66_a_child_ends_although_a_background_fetch_does_not(lab):
+    site = Site(lab, children=1)
+    site.says(b"old", headers=[["Cache-Control", "max-age=60, stale-while-revalidate=600"], ["Age", "100"]])
+    site.get()
+    site.says(headers="max-age=60", delay=15)
+    assert site.get().body == b"old"
+    time.sleep(0.3)
+    old = set(site.httpd.child_pids())
+    site.httpd.graceful(wait=False)
+    end = time.monotonic() + 14
+    while old & set(site.httpd.child_pids()) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not old & set(site.httpd.child_pids())
+    site.httpd.wait_log("GATE0706")
+    assert site.get().body == b"old"
+
+
 def test_trap_63_an_old_child_goes_on_in_the_old_store(lab):
     site = Site(lab, children=2)
     body = b"0123456789abcdef" * 50000

@@ -7,12 +7,14 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import gatehttpd  # noqa: E402  (after the path is set)
+import procs  # noqa: E402
 from lab import Lab  # noqa: E402
 
 OPEN_LABS = []
 
 
 def pytest_configure(config):
+    procs.sweep_dirs()
     config.addinivalue_line("markers", "needs(*names): skipped unless these modules of ours are built")
 
 

@@ -1,4 +1,5 @@
 """Processes and ports of the tests: everything started here is known, and is stopped by its pid."""
+import glob
 import os
 import random
 import shutil
@@ -37,7 +38,7 @@ def free_port(host="127.0.0.1"):
 
 def temp_dir():
     """A folder that www-data may enter, with a path short enough for unix sockets."""
-    path = tempfile.mkdtemp(prefix="gatehouse-")
+    path = tempfile.mkdtemp(prefix=f"gatehouse-{os.getpid()}-")
     os.chmod(path, 0o755)
     return path
 
@@ -45,6 +46,14 @@ def temp_dir():
 def remove_dir(path):
     if not os.environ.get("GATE_KEEP"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def sweep_dirs():
+    """Removes what runs that were killed could not: folders whose maker is no longer there."""
+    for path in glob.glob(os.path.join(tempfile.gettempdir(), "gatehouse-*-*")):
+        maker = os.path.basename(path).split("-")[1]
+        if maker.isdigit() and not os.path.exists(f"/proc/{maker}"):
+            remove_dir(path)
 
 
 def wait_until(check, timeout=10.0, what="", interval=0.01):

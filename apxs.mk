@@ -39,7 +39,7 @@ GLUE_health += mod_gate_health.c health_config.c prober.c probe.c passive.c watc
 LIBS_health = libcurl libcrypto
 
 # --- cache: shared-memory store, variants, purges -----------------------------------------
-GLUE_cache += mod_gate_cache.c cache_config.c cache_lookup.c cache_fetch.c cache_answer.c cache_filter.c
+GLUE_cache += mod_gate_cache.c cache_config.c cache_lookup.c cache_fetch.c cache_answer.c cache_filter.c cache_member.c
 GLUE_cache += cache_bucket.c cache_wait.c cache_worker.c cache_purge.c cache_section.c
 LOGIC_cache += evict.c space.c store.c store_write.c store_repair.c fill.c purge.c
 LOGIC_cache += fields.c directives.c freshness.c key.c vary.c variant.c head.c range.c compress.c

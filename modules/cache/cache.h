@@ -196,6 +196,17 @@ void cache_restore_headers(request_rec *r, cache_request_t *c);
 /** Sets a header for the member; value NULL: takes it away. */
 void cache_change_header(request_rec *r, cache_request_t *c, const char *name, const char *value);
 
+/* ---- cache_member.c ------------------------------------------------------------------------------------------------------- */
+
+/** The member's own fields: what other modules had put beside before the handlers ran is theirs, of this request. */
+apr_table_t *cache_member_fields(request_rec *r, cache_request_t *c);
+/** Has every field a name and a value as HTTP wants them (trap 4)? */
+int cache_fields_sound(const apr_table_t *answer);
+/** The headers without the cookies that GateCacheStripCookie names; the same table when there are none. */
+apr_table_t *cache_strip_cookies(request_rec *r, cache_request_t *c, apr_table_t *headers);
+/** Takes the purge tags off the answer: they are between the member and us (trap 53). @return how many there were */
+uint32_t cache_take_tags(request_rec *r, cache_request_t *c, uint64_t *tags);
+
 /* ---- cache_wait.c ---------------------------------------------------------------------------------------------------------- */
 
 void cache_wake(_Atomic uint32_t *word);

@@ -7,7 +7,6 @@
 
 #include <string.h>
 #include <apr_buckets.h>
-#include <apr_lib.h>
 #include <util_filter.h>
 
 static ap_filter_rec_t *store_filter, *invalidate_filter;
@@ -34,121 +33,6 @@ void cache_restore_headers(request_rec *r, cache_request_t *c)
         r->headers_in = c->asked_headers;
         c->asked_headers = NULL;
     }
-}
-
-/* ---- what the member's answer is ------------------------------------------------------------------------------------------------ */
-
-typedef struct {
-    const apr_table_t *before;
-    apr_table_t *added;
-} added_t;
-
-static int is_same(void *ctx, const char *name, const char *value)
-{
-    (void)name;
-    return strcmp(ctx, value) != 0; /* 0 ends the walk: found */
-}
-
-static int add_new(void *ctx, const char *name, const char *value)
-{
-    added_t *a = ctx;
-
-    if (!a->before || apr_table_do(is_same, (void *)(uintptr_t)value, a->before, name, NULL)) {
-        apr_table_addn(a->added, name, value);
-    }
-    return 1;
-}
-
-/* The member's own fields: what other modules had put beside before is theirs, of this request. */
-static apr_table_t *answer_fields(request_rec *r, cache_request_t *c)
-{
-    added_t a = { r->proxyreq ? NULL : c->out_before, apr_table_make(r->pool, 24) };
-
-    apr_table_do(add_new, &a, r->headers_out, NULL);
-    a.before = c->err_before;
-    apr_table_do(add_new, &a, r->err_headers_out, NULL);
-    if (r->content_type) {
-        apr_table_setn(a.added, "Content-Type", r->content_type);
-    }
-    if (r->content_encoding) {
-        apr_table_setn(a.added, "Content-Encoding", r->content_encoding);
-    }
-    if (!apr_table_get(a.added, "Date")) {
-        char *date = apr_palloc(r->pool, APR_RFC822_DATE_LEN);
-        apr_rfc822_date(date, apr_time_now());
-        apr_table_setn(a.added, "Date", date);
-    }
-    return a.added;
-}
-
-static int sound_field(void *ctx, const char *name, const char *value)
-{
-    (void)ctx;
-    for (const char *n = name; *n; n++) {
-        if ((unsigned char)*n <= 32 || (unsigned char)*n >= 127 || strchr("\"(),/:;<=>?@[\\]{}", *n)) {
-            return 0;
-        }
-    }
-    for (; *value; value++) {
-        if ((unsigned char)*value < 32 && *value != '\t') {
-            return 0;
-        }
-    }
-    return *name != 0;
-}
-
-static int cookie_named(const char *cookie, const apr_array_header_t *names)
-{
-    size_t len = strcspn(cookie, "= \t;");
-
-    for (int i = 0; names && i < names->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(names, i, const char *);
-        if (strlen(name) == len && !strncmp(name, cookie, len)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-typedef struct {
-    const apr_array_header_t *names;
-    apr_table_t *kept;
-} strip_t;
-
-static int strip_one(void *ctx, const char *name, const char *value)
-{
-    strip_t *s = ctx;
-
-    if (strcasecmp(name, "Set-Cookie") || !cookie_named(value, s->names)) {
-        apr_table_addn(s->kept, name, value);
-    }
-    return 1;
-}
-
-static apr_table_t *strip_cookies(request_rec *r, cache_request_t *c, apr_table_t *headers)
-{
-    strip_t s = { c->conf->strip_cookies, apr_table_make(r->pool, 24) };
-
-    if (!s.names || !apr_table_get(headers, "Set-Cookie")) {
-        return headers;
-    }
-    apr_table_do(strip_one, &s, headers, NULL);
-    return s.kept;
-}
-
-/* Purge tags are between the member and us (trap 53). */
-static uint32_t take_tags(request_rec *r, cache_request_t *c, uint64_t *tags)
-{
-    const char *names[] = { c->conf->tags ? c->conf->tags : "Surrogate-Key", c->conf->tags ? NULL : "Cache-Tag" };
-    uint32_t n = 0;
-
-    for (int i = 0; i < 2 && names[i]; i++) {
-        n = gate_head_tags(cache_store, gate_field(r->pool, r->headers_out, names[i]), tags, n);
-        apr_table_unset(r->headers_out, names[i]);
-        apr_table_unset(r->err_headers_out, names[i]);
-    }
-    apr_table_unset(r->headers_out, "Gatehouse-Cache-Control");
-    return n;
 }
 
 static gate_when_t when_of(const cache_request_t *c)
@@ -326,7 +210,7 @@ static const char *refusal(request_rec *r, cache_request_t *c, const apr_table_t
     if (r->no_cache || r->header_only) {
         return r->no_cache ? "NO-CACHE" : "METHOD";
     }
-    if (!apr_table_do(sound_field, NULL, answer, NULL)) {
+    if (!cache_fields_sound(answer)) {
         return "BAD-HEADER";
     }
     if (gate_coding_of(apr_table_get(answer, "Content-Encoding")) < 0) {
@@ -551,10 +435,10 @@ static int on_head(ap_filter_t *f, cache_request_t *c, apr_bucket_brigade *bb)
     }
     c->seen_head = 1;
     cache_restore_headers(r, c);
-    r->headers_out = strip_cookies(r, c, r->headers_out);
-    r->err_headers_out = strip_cookies(r, c, r->err_headers_out);
-    answer = answer_fields(r, c);
-    c->parts.tags_n = take_tags(r, c, tags);
+    r->headers_out = cache_strip_cookies(r, c, r->headers_out);
+    r->err_headers_out = cache_strip_cookies(r, c, r->err_headers_out);
+    answer = cache_member_fields(r, c);
+    c->parts.tags_n = cache_take_tags(r, c, tags);
     c->parts.tags = apr_pmemdup(r->pool, tags, sizeof *tags * c->parts.tags_n);
     if (c->mode == CACHE_VALIDATING && validated(f, c, answer)) {
         return 1;

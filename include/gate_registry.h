@@ -31,7 +31,7 @@
 #define GATE_NAME_LEN 64   /* group and member names with their NUL */
 #define GATE_URL_LEN 320
 #define GATE_WHY_LEN 160
-#define GATE_REGISTRY_LAYOUT 2u
+#define GATE_REGISTRY_LAYOUT 3u
 #define GATE_NO_GROUP UINT32_MAX
 #define GATE_NO_SLOT UINT32_MAX
 #define GATE_STRIPES 4     /* copies of each member's counters; a child writes the one of its seat modulo this */
@@ -164,6 +164,16 @@ uint64_t gate_group_turn(gate_registry_t *reg, uint32_t group);
 
 /** The one that comes next; takes nothing. */
 uint64_t gate_group_turn_next(const gate_registry_t *reg, uint32_t group);
+
+/**
+ * Retries that a group has saved up, in thousandths: each exchange puts in its share (the budget, 200 for 20 %), each retry takes 1000
+ * out. So a burst of failures (a machine that goes silent ends all connections to it at once) is met, and a lasting one is not: the
+ * token bucket of gRPC's retry throttling (A6). Never above GATE_CREDIT_MAX nor below 0.
+ */
+#define GATE_CREDIT_MAX INT64_C(100000)
+void gate_group_credit_put(gate_registry_t *reg, uint32_t group, uint32_t milli);
+void gate_group_credit_take(gate_registry_t *reg, uint32_t group);
+int64_t gate_group_credit(const gate_registry_t *reg, uint32_t group);
 
 /* ---- membership ---------------------------------------------------------------------------------------------------------- */
 

@@ -311,6 +311,29 @@ uint64_t gate_group_turn_next(const gate_registry_t *reg, uint32_t group)
     return atomic_load_explicit(&reg->group[group].turn, memory_order_relaxed);
 }
 
+void gate_group_credit_put(gate_registry_t *reg, uint32_t group, uint32_t milli)
+{
+    _Atomic int64_t *credit = &reg->group[group].credit_milli;
+
+    if (atomic_load_explicit(credit, memory_order_relaxed) < GATE_CREDIT_MAX) {
+        atomic_fetch_add_explicit(credit, milli, memory_order_relaxed);
+    }
+}
+
+void gate_group_credit_take(gate_registry_t *reg, uint32_t group)
+{
+    _Atomic int64_t *credit = &reg->group[group].credit_milli;
+    int64_t now = atomic_load(credit);
+
+    while (!atomic_compare_exchange_weak(credit, &now, now > 1000 ? now - 1000 : 0)) {
+    }
+}
+
+int64_t gate_group_credit(const gate_registry_t *reg, uint32_t group)
+{
+    return atomic_load_explicit(&reg->group[group].credit_milli, memory_order_relaxed);
+}
+
 /* ---- validation ---- */
 
 static int validate_list(const gate_registry_t *reg, char *why, size_t why_size)

@@ -27,7 +27,7 @@ typedef struct {
 typedef struct {
     _Atomic uint32_t state;
     _Atomic uint32_t standing;
-    uint32_t unused[2];
+    _Atomic int64_t credit_milli; /* at its limit while all is well: then nobody writes it */
     char name[GATE_NAME_LEN];
     _Alignas(64) _Atomic uint64_t turn; /* a line of its own: every pick writes it */
     uint64_t pad[7];

@@ -209,6 +209,7 @@ static upstream_exchange_t *begin_exchange(request_rec *r, const upstream_group_
         upstream_workers_follow(x->roster);
     }
     gate_group_active_add(core->registry, core->seat, group->index, 1);
+    gate_group_credit_put(core->registry, group->index, group->retry.budget_milli);
     x->active = 1;
     apr_pool_cleanup_register(r->pool, x, end_exchange, apr_pool_cleanup_null);
     x->key_hash = upstream_key_hash(x);
@@ -248,6 +249,7 @@ retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *
     if (outcome != GATE_OUTCOME_OK) {
         standing.active = gate_group_active(core->registry, x->group->index);
         standing.retrying = gate_group_retrying(core->registry, x->group->index);
+        standing.saved = gate_group_credit(core->registry, x->group->index) >= 1000;
     }
     verdict = retry_decide(&x->group->retry, &ended, &standing);
     if (verdict.action == RETRY_OTHER) {
@@ -275,6 +277,7 @@ static upstream_try_t *next_try(upstream_exchange_t *x, int fresh)
         x->tried[x->tries++].incarnation = t->member->incarnation;
         if (x->last && was_sent(x->last) && !was_shut_out(x->last, x->last->outcome) && !x->retrying) {
             gate_group_retrying_add(core->registry, core->seat, x->group->index, 1);
+            gate_group_credit_take(core->registry, x->group->index);
             x->retrying = 1;
         }
     }

@@ -146,7 +146,7 @@ retry_verdict_t retry_decide(const retry_rule_t *rule, const retry_try_t *ended,
     else if (standing->others == 0) {
         verdict.why = "no other member is left to try";
     }
-    else if (ended->request_sent && !ended->shut_out && over_budget(rule, standing)) {
+    else if (ended->request_sent && !ended->shut_out && !standing->saved && over_budget(rule, standing)) {
         verdict.why = "the group's retry budget is used up";
     }
     else {

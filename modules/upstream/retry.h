@@ -56,6 +56,7 @@ typedef struct {
     int replaced;              /* this try has already replaced a stale connection */
     uint32_t others;           /* usable members not yet tried */
     uint32_t active;           /* exchanges of the group in flight, this one included */
+    int saved;                 /* the group has a retry saved up: exchanges before this one needed none (gate_group_credit()) */
     uint32_t retrying;         /* those on a further try that the budget counts: after a try whose request was sent */
     int counted;               /* this one is among them */
     int64_t deadline_usec;     /* of the whole exchange, monotonic; 0: none */

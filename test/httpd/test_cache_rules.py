@@ -285,6 +285,7 @@ def test_rfc9111_4_3_2_a_condition_on_a_miss_fills_the_cache(site):
     site.says(headers=[["Cache-Control", "max-age=60"], ["ETag", '"v1"']])
     answer = site.get(headers=[("If-None-Match", '"v1"')])
     assert answer.status == 304
+    time.sleep(0.2)  # what is stored is complete just after the client has its answer
     whole = site.get()
     assert is_hit(whole) and whole.body == b"hello" and site.asked == 1
 
@@ -430,7 +431,8 @@ def test_the_log_says_what_the_cache_did(site):
     site.says(headers="private")
     site.get("/c/p")
     site.get("/c/p", method="POST", body=b"x")
-    assert [line["cache"] for line in site.httpd.access(4)] == ["miss", "hit", "pass", "miss"]
+    # lines of two children may change places
+    assert sorted(line["cache"] for line in site.httpd.access(4)) == ["hit", "miss", "miss", "pass"]
 
 
 # --- stale-while-revalidate -------------------------------------------------------------------------------------------------

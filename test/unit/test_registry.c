@@ -299,6 +299,26 @@ static void test_active_and_retrying(void **state)
     assert_int_equal(gate_group_active(w.reg, app), 0);
 }
 
+static void test_credit(void **state)
+{
+    int i;
+
+    (void)state;
+    assert_int_equal(gate_group_credit(w.reg, app), 0);
+    gate_group_credit_take(w.reg, app);
+    assert_int_equal(gate_group_credit(w.reg, app), 0); /* never below */
+    for (i = 0; i < 10; i++) {
+        gate_group_credit_put(w.reg, app, 200);
+    }
+    assert_int_equal(gate_group_credit(w.reg, app), 2000);
+    gate_group_credit_take(w.reg, app);
+    assert_int_equal(gate_group_credit(w.reg, app), 1000);
+    for (i = 0; i < 1000; i++) {
+        gate_group_credit_put(w.reg, app, 200);
+    }
+    assert_int_equal(gate_group_credit(w.reg, app), GATE_CREDIT_MAX);
+}
+
 /* A zone of another size takes over members, counters and verdicts; the old one is not believed where it makes no sense. */
 static void test_adoption(void **state)
 {
@@ -356,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_verdicts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reports, setup, teardown),
         cmocka_unit_test_setup_teardown(test_active_and_retrying, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_credit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adoption, setup, teardown),
     };
 

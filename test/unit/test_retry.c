@@ -221,6 +221,18 @@ static void test_the_budget_holds_with_its_floor(void **state)
     expect(RETRY_OTHER, "no answer in time");
 }
 
+static void test_what_was_saved_up_meets_a_burst(void **state)
+{
+    (void)state;
+    given(GATE_OUTCOME_RESET, 0);
+    ended.request_sent = 1;
+    standing.active = 64;
+    standing.retrying = 30;
+    expect(RETRY_GIVE_UP, "the group's retry budget is used up");
+    standing.saved = 1;
+    expect(RETRY_OTHER, "closed without an answer");
+}
+
 static void test_the_budget_does_not_count_failed_connects(void **state)
 {
     (void)state;
@@ -302,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_a_stale_connection_is_replaced_outside_the_count),
         cmocka_unit_test(test_attempts_members_and_deadline_end_it),
         cmocka_unit_test(test_the_budget_holds_with_its_floor),
+        cmocka_unit_test(test_what_was_saved_up_meets_a_burst),
         cmocka_unit_test(test_the_budget_does_not_count_failed_connects),
         cmocka_unit_test(test_who_is_to_blame),
         cmocka_unit_test(test_what_the_client_is_told),

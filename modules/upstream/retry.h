@@ -34,7 +34,7 @@ typedef struct {
     int non_idempotent;        /* the configuration vouches that repeating any method does no harm */
 } retry_rule_t;
 
-/** connect, timeout, reset, 503; two attempts; budget 20 % with a floor of 3. */
+/** connect, timeout, reset, 503; two attempts; budget 20 % with a floor of 3, and what the group saved up (retry_standing_t.saved) on top. */
 void retry_rule_default(retry_rule_t *rule);
 
 /* How the try ended. */

@@ -8,6 +8,8 @@
 #ifndef GATE_ROSTER_H
 #define GATE_ROSTER_H
 
+#include <stdatomic.h>
+
 #include <apr_pools.h>
 #include "gate_parse.h"
 #include "gate_registry.h"
@@ -27,13 +29,28 @@ typedef struct gate_roster {
     uint32_t count;
     uint32_t tiers;              /* number of distinct (backup, priority) tiers */
     uint32_t capped;             /* how many have a cap (connections=) */
+    uint32_t others;             /* how many speak something other than HTTP/1.1: their scheme is neither http nor https */
+    uint32_t tls;                /* how many speak it over TLS: https */
     gate_roster_member_t *members; /* in the order of configuration */
+    void *_Atomic *kept;         /* one for each member: see gate_roster_keep() */
 } gate_roster_t;
 
 typedef struct gate_rosters gate_rosters_t; /* one per process: a place for each group */
 
 /** Thread-safe; lives in pchild. */
 gate_rosters_t *gate_rosters_create(apr_pool_t *p, gate_registry_t *reg);
+
+/**
+ * What a module has for a member of a roster, and keeps with it, so that who holds the roster finds it without a lock: one pointer a
+ * member, NULL at first. `end` is called for each that is there when its roster ends, by whatever thread lets go of it last.
+ */
+void gate_rosters_on_end(gate_rosters_t *rosters, void (*end)(void *kept));
+/** @return the pointer that is kept from now on: the one given, or another thread's that came first */
+void *gate_roster_keep(const gate_roster_t *roster, uint32_t index, void *kept);
+static inline void *gate_roster_kept(const gate_roster_t *roster, uint32_t index)
+{
+    return atomic_load_explicit(&roster->kept[index], memory_order_acquire);
+}
 
 /** The group's present roster, with a reference that the caller gives back. Never NULL for a living group; count may be 0. */
 gate_roster_t *gate_roster_hold(gate_rosters_t *rosters, uint32_t group);

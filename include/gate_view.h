@@ -14,6 +14,7 @@ typedef struct {
 } gate_address_t;
 
 typedef struct gate_view gate_view_t;
+struct request_rec;
 
 struct gate_view {
     const char *method;      /* as sent, never NULL */
@@ -26,6 +27,11 @@ struct gate_view {
     gate_address_t client;   /* after mod_remoteip */
     /** First value of a request header, joined with ", " when repeated; NULL if absent. */
     const char *(*header)(const gate_view_t *view, const char *name);
+    /**
+     * A request_rec of the same exchange, for what httpd needs one for (expressions, log lines): its own, or made at the first call. May be
+     * NULL in tests.
+     */
+    struct request_rec *(*request)(const gate_view_t *view);
     void *ctx;               /* of whoever made the view */
 };
 

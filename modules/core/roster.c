@@ -12,6 +12,7 @@
 typedef struct {
     gate_roster_t roster; /* first: callers hold a pointer to it */
     apr_pool_t *pool;
+    void (*end_kept)(void *kept);
     _Atomic uint32_t references;
 } held_t;
 
@@ -25,12 +26,27 @@ struct gate_rosters {
     gate_registry_t *reg;
     uint32_t count;
     place_t *place;
+    void (*end_kept)(void *kept);
 };
+
+static void end_roster(held_t *held)
+{
+    uint32_t i;
+
+    for (i = 0; held->end_kept && i < held->roster.count; i++) {
+        void *kept = atomic_load(&held->roster.kept[i]);
+
+        if (kept) {
+            held->end_kept(kept);
+        }
+    }
+    apr_pool_destroy(held->pool);
+}
 
 static void drop(held_t *held)
 {
     if (held && atomic_fetch_sub(&held->references, 1) == 1) {
-        apr_pool_destroy(held->pool);
+        end_roster(held);
     }
 }
 
@@ -58,8 +74,21 @@ gate_rosters_t *gate_rosters_create(apr_pool_t *p, gate_registry_t *reg)
     for (g = 0; g < rosters->count; g++) {
         pthread_mutex_init(&rosters->place[g].mutex, NULL);
     }
-    apr_pool_cleanup_register(p, rosters, rosters_end, apr_pool_cleanup_null);
+    /* before everything else of the pool: what is kept with rosters may stand on it */
+    apr_pool_pre_cleanup_register(p, rosters, rosters_end);
     return rosters;
+}
+
+void gate_rosters_on_end(gate_rosters_t *rosters, void (*end)(void *kept))
+{
+    rosters->end_kept = end;
+}
+
+void *gate_roster_keep(const gate_roster_t *roster, uint32_t index, void *kept)
+{
+    void *there = NULL;
+
+    return atomic_compare_exchange_strong(&roster->kept[index], &there, kept) ? kept : there;
 }
 
 static void fill_member(apr_pool_t *pool, gate_roster_member_t *to, const gate_member_t *from)
@@ -125,6 +154,8 @@ static held_t *build(const gate_rosters_t *rosters, uint32_t group)
     held->roster.group = group;
     held->roster.version = version;
     held->roster.members = apr_pcalloc(pool, (count + 1) * sizeof *held->roster.members);
+    held->roster.kept = apr_pcalloc(pool, (count + 1) * sizeof *held->roster.kept);
+    held->end_kept = rosters->end_kept;
     for (i = 0; i < count; i++) {
         gate_roster_member_t *to = &held->roster.members[held->roster.count];
         gate_member_t member;
@@ -135,6 +166,8 @@ static held_t *build(const gate_rosters_t *rosters, uint32_t group)
         fill_member(pool, to, &member);
         if (gate_parse_member_url(pool, to->url, &to->parts) == NULL) {
             held->roster.capped += to->connections != 0;
+            held->roster.tls += strcmp(to->parts.scheme, "https") == 0;
+            held->roster.others += strcmp(to->parts.scheme, "http") != 0 && strcmp(to->parts.scheme, "https") != 0;
             held->roster.count++;
         }
     }

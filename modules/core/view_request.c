@@ -32,6 +32,11 @@ static const char *header(const gate_view_t *view, const char *name)
     return lookup.found;
 }
 
+static struct request_rec *request(const gate_view_t *view)
+{
+    return view->ctx;
+}
+
 void gate_view_of(request_rec *r, gate_view_t *view)
 {
     view->method = r->method ? r->method : "";
@@ -43,5 +48,6 @@ void gate_view_of(request_rec *r, gate_view_t *view)
     view->protocol = r->protocol ? r->protocol : "";
     view->client = gate_address_of(r->useragent_addr);
     view->header = header;
+    view->request = request;
     view->ctx = r;
 }

@@ -100,6 +100,79 @@ static void test_threads(void **state)
     assert_int_equal(atomic_load(&wrong), 0);
 }
 
+/* ---- what is kept with a roster ---- */
+
+static _Atomic int kept_now, kept_ended;
+
+static void end_kept(void *kept)
+{
+    atomic_fetch_sub(&kept_now, 1);
+    atomic_fetch_add(&kept_ended, *(int *)kept);
+}
+
+static void *keeper(void *arg)
+{
+    static int one = 1;
+
+    (void)arg;
+    while (!atomic_load(&done)) {
+        gate_roster_t *roster = gate_roster_hold(rosters, app);
+        uint32_t i;
+
+        for (i = 0; i < roster->count; i++) {
+            int *mine = malloc(sizeof *mine);
+
+            *mine = one;
+            atomic_fetch_add(&kept_now, 1);
+            if (gate_roster_keep(roster, i, mine) != mine) {
+                atomic_fetch_sub(&kept_now, 1); /* somebody was first */
+                free(mine);
+            }
+            if (*(int *)gate_roster_kept(roster, i) != 1) {
+                atomic_fetch_add(&wrong, 1);
+            }
+        }
+        gate_roster_release(roster);
+    }
+    return NULL;
+}
+
+static void end_and_free(void *kept)
+{
+    end_kept(kept);
+    free(kept);
+}
+
+static void test_kept(void **state)
+{
+    apr_pool_t *pool;
+    gate_rosters_t *usual = rosters;
+    pthread_t t[3];
+    int i;
+
+    (void)state;
+    apr_pool_create(&pool, w.pool);
+    rosters = gate_rosters_create(pool, w.reg);
+    gate_rosters_on_end(rosters, end_and_free);
+    atomic_store(&done, 0);
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(pthread_create(&t[i], NULL, keeper, NULL), 0);
+    }
+    for (i = 0; i < 300; i++) {
+        apply(1 + 4 * (i % 5), 2 + i % 3);
+    }
+    atomic_store(&done, 1);
+    for (i = 0; i < 3; i++) {
+        pthread_join(t[i], NULL);
+    }
+    gate_roster_release(gate_roster_hold(rosters, app));
+    apr_pool_destroy(pool);
+    rosters = usual;
+    assert_int_equal(atomic_load(&wrong), 0);
+    assert_true(atomic_load(&kept_ended) > 0);
+    assert_int_equal(atomic_load(&kept_now), 0); /* each that was kept has been ended, once */
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -121,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contents),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_kept),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -18,7 +18,7 @@ static ap_filter_rec_t *answer_handle;
 
 static int is_http1(const upstream_try_t *t)
 {
-    const char *scheme = t->member->parts.scheme;
+    const char *scheme = t->seen->member->parts.scheme;
 
     return strncmp(scheme, "http", 4) == 0 || strncmp(scheme, "ws", 2) == 0;
 }
@@ -41,7 +41,7 @@ static apr_off_t announced_length(const upstream_try_t *t)
     const char *text = apr_table_get(t->shadow->headers_out, "Content-Length");
     apr_off_t length;
 
-    if (is_http1(t) || t->multiplexed || !text || t->shadow->header_only || AP_STATUS_IS_HEADER_ONLY(t->status)
+    if (is_http1(t) || t->multiplexed || !text || t->shadow->header_only || AP_STATUS_IS_HEADER_ONLY(t->seen->status)
         || !ap_parse_strict_length(&length, text)) {
         return -1;
     }
@@ -54,42 +54,62 @@ static int is_good_header(void *unused, const char *name, const char *value)
     return *name && !*ap_scan_http_token(name) && !*ap_scan_http_field_content(value);
 }
 
-/* Names are tokens, values and the reason have no control characters: RFC 9110, 5.1 and 5.5; RFC 9112, 4. */
+/* @return 0 from the second line on */
+static int is_only_one(void *seen, const char *name, const char *value)
+{
+    (void)name;
+    (void)value;
+    return (*(int *)seen)++ == 0;
+}
+
+/* Names are tokens, values and the reason have no control characters, one length: RFC 9110, 5.1 and 5.5; RFC 9112, 4 and 6.3. */
 static int is_good_head(const request_rec *shadow)
 {
-    return (!shadow->status_line || !*ap_scan_http_field_content(shadow->status_line))
+    int lengths = 0;
+
+    return apr_table_do(is_only_one, &lengths, shadow->headers_out, "Content-Length", NULL)
+           && (!shadow->status_line || !*ap_scan_http_field_content(shadow->status_line))
            && apr_table_do(is_good_header, NULL, shadow->headers_out, NULL)
            && apr_table_do(is_good_header, NULL, shadow->err_headers_out, NULL);
+}
+
+/* mod_proxy_http takes anything for HTTP/0.9, and its note may still be that of an interim answer before. */
+static int has_status_line(const request_rec *shadow)
+{
+    const char *noted = apr_table_get(shadow->notes, "proxy-status");
+
+    return noted && atoi(noted) == shadow->status;
 }
 
 static upstream_answer_e decide(upstream_try_t *t)
 {
     upstream_exchange_t *x = t->exchange;
     proxy_dir_conf *conf = ap_get_module_config(x->r->per_dir_config, &proxy_module);
+    int status = t->seen->status = t->shadow->status;
 
-    t->status = t->shadow->status;
-    if (t->status < 200 || (is_http1(t) && !apr_table_get(t->shadow->notes, "proxy-status"))) {
-        return ANSWER_BAD; /* no status line: mod_proxy_http takes anything for HTTP/0.9 */
+    if (status < 200 || (is_http1(t) && !has_status_line(t->shadow))) {
+        return ANSWER_BAD;
     }
     if (!is_good_head(t->shadow)) {
         return ANSWER_BAD;
     }
-    if (upstream_consider(x, t, retry_outcome_of_status(t->status), t->status).action == RETRY_OTHER) {
+    if (errand_again(x->errand, t->seen->first_byte_usec)) {
         return ANSWER_AGAIN;
     }
-    return ap_proxy_should_override(conf, t->status) ? ANSWER_OVERRIDE : ANSWER_PASSED;
+    return ap_proxy_should_override(conf, status) ? ANSWER_OVERRIDE : ANSWER_PASSED;
 }
 
 static void begin(upstream_try_t *t)
 {
-    if (!t->first_byte_usec || t->multiplexed) {
-        t->first_byte_usec = gate_mono_usec();
+    if (!t->seen->first_byte_usec || t->multiplexed) {
+        t->seen->first_byte_usec = gate_mono_usec();
     }
     t->answer = decide(t);
     if (t->lane && t->lane->conn && t->lane->conn->sock) {
         apr_socket_timeout_set(t->lane->conn->sock, upstream_try_limit(t));
     }
     if (t->answer == ANSWER_PASSED) {
+        t->seen->passed_on = 1;
         t->length = announced_length(t);
         upstream_shadow_commit(t);
     }
@@ -104,11 +124,11 @@ static apr_status_t swallow(upstream_try_t *t, apr_bucket_brigade *bb)
             t->whole = 1;
         }
         else if (!APR_BUCKET_IS_METADATA(b)) {
-            t->passed_bytes += b->length == (apr_size_t)-1 ? SWALLOW_BYTES : b->length;
+            t->seen->passed_bytes += b->length == (apr_size_t)-1 ? SWALLOW_BYTES : b->length;
         }
     }
     apr_brigade_cleanup(bb);
-    return t->passed_bytes > SWALLOW_BYTES ? APR_ECONNABORTED : APR_SUCCESS;
+    return t->seen->passed_bytes > SWALLOW_BYTES ? APR_ECONNABORTED : APR_SUCCESS;
 }
 
 /* Counts, and looks for the end; an end that comes too early is marked as one. */
@@ -121,14 +141,14 @@ static void inspect(upstream_try_t *t, apr_bucket_brigade *bb)
             t->broke = 1;
         }
         else if (APR_BUCKET_IS_EOS(b)) {
-            if (!t->broke && t->length > t->passed_bytes) {
+            if (!t->broke && t->length > (apr_off_t)t->seen->passed_bytes) {
                 APR_BUCKET_INSERT_BEFORE(b, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, t->exchange->r->pool, bb->bucket_alloc));
                 t->broke = 1;
             }
             t->whole = !t->broke;
         }
         else if (!APR_BUCKET_IS_METADATA(b) && b->length != (apr_size_t)-1) {
-            t->passed_bytes += b->length;
+            t->seen->passed_bytes += b->length;
         }
     }
 }
@@ -258,7 +278,7 @@ void upstream_note_logged(const ap_errorlog_info *info, const char *text)
 
     (void)text;
     if (t && info->status != APR_SUCCESS && info->level <= APLOG_ERR) {
-        t->logged_status = info->status;
+        t->seen->cause = info->status;
     }
 }
 

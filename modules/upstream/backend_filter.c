@@ -21,9 +21,13 @@ typedef struct {
     apr_socket_t *socket;
     apr_interval_time_t timeout; /* as we last set it; -2: never */
     int checked_tls;
+    int looked;                  /* for: */
+    core_net_rec *core;          /* of httpd's own filter, when there is nothing between it and us that wants to see the bytes */
+    int counts;                  /* mod_logio's is between */
 } backend_t;
 
 static ap_filter_rec_t *in_handle, *out_handle;
+static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_in) *count_bytes_in;
 
 static _Thread_local upstream_try_t *try_now;
 
@@ -42,14 +46,14 @@ upstream_try_t *upstream_try_set(upstream_try_t *t)
 
 int64_t upstream_try_limit(const upstream_try_t *t)
 {
-    const upstream_exchange_t *x = t->exchange;
-    int begun = t->multiplexed ? t->answer != ANSWER_NONE : t->first_byte_usec != 0;
-    int64_t limit = begun ? x->idle_limit_usec : x->first_byte_limit_usec;
-    int64_t deadline = t->shadow->status == HTTP_SWITCHING_PROTOCOLS ? 0 : x->deadline_usec; /* a tunnel has no end to meet */
+    const gate_try_t *seen = t->seen;
+    int begun = t->multiplexed ? t->answer != ANSWER_NONE : seen->first_byte_usec != 0;
+    int64_t limit = begun ? seen->idle_limit_usec : seen->first_byte_limit_usec;
+    int64_t deadline = t->shadow->status == HTTP_SWITCHING_PROTOCOLS ? 0 : seen->deadline_usec; /* a tunnel has no end to meet */
     int64_t left;
 
-    if (t->deadline_usec && t->answer == ANSWER_NONE && (!deadline || t->deadline_usec < deadline)) {
-        deadline = t->deadline_usec;
+    if (seen->head_deadline_usec && t->answer == ANSWER_NONE && (!deadline || seen->head_deadline_usec < deadline)) {
+        deadline = seen->head_deadline_usec;
     }
     if (!deadline) {
         return limit;
@@ -78,15 +82,29 @@ static int set_time(backend_t *backend, int64_t limit)
     return 1;
 }
 
+/* A head is read line by line, and no deadline is the usual case: then the time is set once for what comes before the first byte and once
+ * for what comes after. */
+static int has_time(backend_t *backend, upstream_try_t *t)
+{
+    int phase = t->seen->first_byte_usec ? 2 : 1;
+
+    if (t->timed == phase) {
+        return 1;
+    }
+    if (!t->multiplexed && !t->seen->deadline_usec && !t->seen->head_deadline_usec) {
+        t->timed = phase;
+    }
+    return set_time(backend, upstream_try_limit(t));
+}
+
 /* The try's figures are those of the connection it ends up with: a stale one that was cleared away before does not count. */
 static void use_connection(upstream_try_t *t, conn_rec *c)
 {
-    if (t->conn != c) {
-        t->conn = c;
-        t->bytes_in = t->bytes_out = 0;
-        t->reused = !t->fresh;
-        t->read_status = t->write_status = APR_SUCCESS;
-    }
+    t->conn = c;
+    t->seen->bytes_in = t->seen->bytes_out = 0;
+    t->seen->reused = !t->fresh;
+    t->read_status = t->write_status = APR_SUCCESS;
+    t->timed = 0;
 }
 
 /* Data, without what is only there for filters. */
@@ -113,10 +131,10 @@ static void note_handshake(backend_t *backend, upstream_try_t *t, conn_rec *c)
         return;
     }
     if (strcmp(note, "ok") == 0) {
-        t->connected_usec = gate_mono_usec();
+        t->seen->connected_usec = gate_mono_usec();
     }
     else {
-        t->tls_failed = 1;
+        t->seen->tls_failed = 1;
     }
 }
 
@@ -130,14 +148,14 @@ static apr_status_t backend_out(ap_filter_t *f, apr_bucket_brigade *bb)
     if (!t || (length = data_length(bb)) == 0) {
         return ap_pass_brigade(f->next, bb);
     }
-    use_connection(t, f->c);
-    if (!set_time(backend, backend->checked_tls ? upstream_try_limit(t) : t->exchange->group->connect_usec > 0
-                                                                              ? t->exchange->group->connect_usec
-                                                                              : UPSTREAM_CONNECT_USEC)) {
+    if (t->conn != f->c) {
+        use_connection(t, f->c);
+    }
+    if (backend->checked_tls ? !has_time(backend, t) : !set_time(backend, t->seen->connect_limit_usec)) {
         t->write_status = APR_TIMEUP;
         return APR_TIMEUP;
     }
-    t->bytes_out += length;
+    t->seen->bytes_out += length;
     rv = ap_pass_brigade(f->next, bb);
     if (!backend->checked_tls) {
         note_handshake(backend, t, f->c);
@@ -148,17 +166,92 @@ static apr_status_t backend_out(ap_filter_t *f, apr_bucket_brigade *bb)
     return rv;
 }
 
+/* ---- a head, line by line -------------------------------------------------------------------------------------------------- */
+
+/*
+ * mod_proxy_http reads a head line by line, and looks one byte ahead after each: for httpd's own filter a split, a copy and a brigade each
+ * time. What that filter has read ahead is there to be looked at (core_filter_ctx): a line that is whole in it is handed out from where it
+ * stands, and only everything else is asked of the filters below.
+ */
+static void look_below(ap_filter_t *f, backend_t *backend)
+{
+    const ap_filter_t *below = f->next;
+
+    backend->looked = 1;
+    if (below && count_bytes_in && strcmp(below->frec->name, "log_input_output") == 0) {
+        backend->counts = 1;
+        below = below->next;
+    }
+    backend->core = below && below->frec == ap_core_input_filter_handle ? below->ctx : NULL;
+}
+
+/* The bucket whose bytes come next, if they are in memory. */
+static apr_bucket *read_ahead(const backend_t *backend)
+{
+    core_ctx_t *ahead = backend->core ? backend->core->in_ctx : NULL;
+    apr_bucket *b;
+
+    if (!ahead) {
+        return NULL;
+    }
+    b = APR_BRIGADE_FIRST(ahead->b);
+    return b != APR_BRIGADE_SENTINEL(ahead->b) && APR_BUCKET_IS_HEAP(b) ? b : NULL;
+}
+
+/* A line, or a byte to look at. The bytes stay valid until httpd's filter is asked next. @return how many; 0: ask it */
+static apr_size_t serve(const backend_t *backend, ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode)
+{
+    apr_bucket *b = read_ahead(backend);
+    const char *data, *end;
+    apr_size_t length, mine = 1;
+
+    if (!b || !b->length || apr_bucket_read(b, &data, &length, APR_NONBLOCK_READ) != APR_SUCCESS) {
+        return 0;
+    }
+    if (mode == AP_MODE_GETLINE) {
+        end = memchr(data, '\n', length);
+        if (!end) {
+            return 0;
+        }
+        mine = (apr_size_t)(end - data) + 1;
+        b->start += mine;
+        b->length -= mine; /* an empty one is taken away by httpd's filter */
+    }
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_transient_create(data, mine, bb->bucket_alloc));
+    if (backend->counts) {
+        count_bytes_in(f->c, (apr_off_t)mine);
+    }
+    return mine;
+}
+
 static apr_status_t backend_in(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block, apr_off_t bytes)
 {
+    backend_t *backend = f->ctx;
     upstream_try_t *t = try_now;
     apr_status_t rv;
 
+    if (!backend->looked) {
+        look_below(f, backend);
+    }
     /* looking whether a pooled connection still stands is no part of an answer */
     if (!t || mode == AP_MODE_SPECULATIVE || mode == AP_MODE_INIT || mode == AP_MODE_EATCRLF) {
+        if (t && mode == AP_MODE_SPECULATIVE && bytes == 1 && serve(backend, f, bb, mode)) {
+            return APR_SUCCESS;
+        }
         return ap_get_brigade(f->next, bb, mode, block, bytes);
     }
-    use_connection(t, f->c);
-    if (block == APR_BLOCK_READ && !set_time(f->ctx, upstream_try_limit(t))) {
+    if (t->conn != f->c) {
+        use_connection(t, f->c);
+    }
+    if (mode == AP_MODE_GETLINE && t->seen->first_byte_usec) {
+        apr_size_t length = serve(backend, f, bb, mode);
+
+        if (length) {
+            t->seen->bytes_in += length;
+            return APR_SUCCESS;
+        }
+    }
+    if (block == APR_BLOCK_READ && !has_time(backend, t)) {
         t->read_status = APR_TIMEUP;
         return APR_TIMEUP;
     }
@@ -166,9 +259,9 @@ static apr_status_t backend_in(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_
     if (rv == APR_SUCCESS) {
         uint64_t length = data_length(bb);
 
-        t->bytes_in += length;
-        if (length && !t->first_byte_usec) {
-            t->first_byte_usec = gate_mono_usec();
+        t->seen->bytes_in += length;
+        if (length && !t->seen->first_byte_usec) {
+            t->seen->first_byte_usec = gate_mono_usec();
         }
     }
     else if (!APR_STATUS_IS_EAGAIN(rv)) {
@@ -202,15 +295,19 @@ int upstream_backend_attach(conn_rec *c, void *socket)
     backend = apr_pcalloc(c->pool, sizeof *backend);
     backend->socket = socket;
     backend->timeout = -2;
-    upstream_backend_watch(socket, t->exchange->group);
+    upstream_backend_watch(socket, t->exchange->errand->group);
     ap_add_input_filter_handle(in_handle, backend, NULL, c);
     ap_add_output_filter_handle(out_handle, backend, NULL, c);
     t->fresh = 1;
-    t->conn = NULL;
     use_connection(t, c);
-    t->connected_usec = gate_mono_usec();
-    t->waited_at_connect_usec = t->exchange->body.waited_usec;
+    t->seen->connected_usec = gate_mono_usec();
+    t->seen->waited_connect_usec = t->seen->waited_usec;
     return OK;
+}
+
+void upstream_backend_init(void)
+{
+    count_bytes_in = APR_RETRIEVE_OPTIONAL_FN(ap_logio_add_bytes_in);
 }
 
 void upstream_backend_register(void)

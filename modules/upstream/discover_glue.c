@@ -2,7 +2,7 @@
  * discover_glue.c - GateDiscover at run time: one child at a time, by a lease, watches all sources and applies each group's set in one
  * step. The thread is upkeep's; nothing here waits.
  *
- * ZONE "discover": [ lease ]. What was found is in the registry; a child that takes over asks all sources anew and takes nobody out of
+ * ZONE "discover": [ lease | a row for each source, in the configuration's order ]. What was found is in the registry; a child that takes over asks all sources anew and takes nobody out of
  *                  a group before each of its sources has spoken once.
  */
 #include <errno.h>
@@ -13,12 +13,14 @@
 #include <unistd.h>
 
 #include "discover.h"
+#include "discover_rows.h"
 #include "discover_run.h"
 #include "gate_lease.h"
+#include "gate_section.h"
 #include "gate_upkeep.h"
 #include "upstream.h"
 
-#define DISCOVER_LAYOUT 1u
+#define DISCOVER_LAYOUT 2u
 #define TICK_USEC INT64_C(100000)
 #define ASK_USEC INT64_C(500000)   /* how often a child asks whether the lease is to be had */
 #define TERM_USEC INT64_C(3000000)
@@ -28,6 +30,7 @@
 typedef struct {
     const upstream_group_t *group;
     const discover_source_t *source;
+    discover_row_t *row;            /* NULL: one of too many to be shown */
     int64_t next_usec;
     int spoken;                     /* there is a good set: */
     discover_run_t *good;           /* dns, srv */
@@ -42,7 +45,12 @@ typedef struct {
 } watch_t;
 
 static apr_array_header_t *watches; /* of watch_t *, those of a group side by side */
-static gate_lease_t *lease;
+typedef struct {
+    gate_lease_t lease;
+    discover_row_t row[DISCOVER_ROWS_MAX];
+} discover_zone_t;
+
+static discover_zone_t *zone;
 static server_rec *main_server;
 static int is_holder;
 static int64_t ask_usec;
@@ -58,6 +66,7 @@ static uint32_t present_members(const watch_t *w)
 
 static void tell_failure(watch_t *w, const char *why)
 {
+    discover_row_failed(w->row, why, apr_time_now());
     if (!w->complained) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server, GATE_LOGNO(0240)
                      "group %s: GateDiscover %s: %s: the group's %u members stay as they are; tried again until it works",
@@ -66,9 +75,27 @@ static void tell_failure(watch_t *w, const char *why)
     w->complained = 1;
 }
 
+static uint32_t count_of(const watch_t *w)
+{
+    uint32_t count = 0;
+
+    if (w->specs) {
+        return (uint32_t)w->specs->nelts;
+    }
+    if (w->good) {
+        discover_run_endpoints(w->good, &count);
+    }
+    return count;
+}
+
 static void tell_good(watch_t *w)
 {
-    if (w->complained) {
+    discover_view_t before;
+    int failed_before = w->complained || (discover_row_view(w->row, w->group->name, w->source->text, &before)
+                                          && before.state == DISCOVER_FAILING); /* another child complained */
+
+    discover_row_good(w->row, count_of(w), apr_time_now());
+    if (failed_before) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server, GATE_LOGNO(0241) "group %s: GateDiscover %s: works again", w->group->name,
                      w->source->text);
     }
@@ -225,6 +252,7 @@ static int look_at_file(watch_t *w)
     int changed = 0;
 
     if (stat(w->source->name, &now) == 0 && same_file(&now, &w->seen)) {
+        discover_row_same(w->row, apr_time_now());
         return 0;
     }
     why = read_file(w->source->name, DISCOVER_FILE_MAX, &text, &len, &now);
@@ -326,7 +354,7 @@ static void forget_all(void)
             apr_pool_destroy(w->file_pool);
         }
         free(w->hosts);
-        *w = (watch_t){ .group = w->group, .source = w->source };
+        *w = (watch_t){ .group = w->group, .source = w->source, .row = w->row };
     }
     is_holder = 0;
 }
@@ -337,12 +365,12 @@ static void tick(int64_t now_usec, int ending, void *ctx)
 
     (void)ctx;
     if (ending) {
-        gate_lease_end(lease);
+        gate_lease_end(&zone->lease);
         return;
     }
     if (now_usec >= ask_usec) {
         ask_usec = now_usec + ASK_USEC;
-        switch (gate_lease_ask(lease, gate_core()->generation, now_usec, TERM_USEC)) {
+        switch (gate_lease_ask(&zone->lease, gate_core()->generation, now_usec, TERM_USEC)) {
         case 0:
             if (is_holder) {
                 forget_all();
@@ -361,10 +389,54 @@ static void tick(int64_t now_usec, int ending, void *ctx)
     }
 }
 
+/* ---- what is shown -------------------------------------------------------------------------------------------------------- */
+
+static void put_source(gate_node_t *list, const watch_t *w, const discover_view_t *view)
+{
+    static const char *const states[] = { [DISCOVER_PENDING] = "pending", [DISCOVER_GOOD] = "good", [DISCOVER_FAILING] = "failing" };
+    gate_node_t *out = gate_put_object(list, NULL);
+
+    gate_put_text(out, "source", w->source->text);
+    gate_put_text(out, "state", (unsigned)view->state < sizeof states / sizeof states[0] ? states[view->state] : NULL);
+    gate_put_text(out, "why", *view->why ? view->why : NULL);
+    gate_put_gauge(out, "members", view->members, NULL);
+    gate_put_time(out, "last_try", view->tried_wall_usec);
+    gate_put_time(out, "last_good", view->good_wall_usec);
+    gate_put_count(out, "looks", view->looks, NULL);
+    gate_put_count(out, "failures", view->failures, NULL);
+}
+
+void upstream_discover_put(gate_node_t *out, const upstream_group_t *group)
+{
+    static const gate_metric_t failing = { "discovery_failing", "Sources of members whose last look failed", NULL, NULL };
+    static const gate_metric_t failures = { "discovery_failures", "Looks at sources of members that failed", NULL, NULL };
+    gate_node_t *object, *list;
+    discover_view_t view;
+    uint64_t failed = 0;
+    int i, now_failing = 0;
+
+    if (!group->discover->nelts) {
+        return;
+    }
+    object = gate_put_object(out, "discovery");
+    list = gate_put_list(object, "sources");
+    for (i = 0; i < watches->nelts; i++) {
+        const watch_t *w = APR_ARRAY_IDX(watches, i, watch_t *);
+
+        if (w->group == group && discover_row_view(w->row, group->name, w->source->text, &view)) {
+            put_source(list, w, &view);
+            failed += view.failures;
+            now_failing += view.state == DISCOVER_FAILING;
+        }
+    }
+    gate_put_gauge(object, "failing", now_failing, &failing);
+    gate_put_count(object, "failures", failed, &failures);
+}
+
 static int validate(const void *base, uint64_t size_bytes, void *ctx, char *why, size_t why_size)
 {
     (void)ctx;
-    return size_bytes < sizeof *lease || gate_lease_validate(base, why, (uint32_t)why_size);
+    return size_bytes < sizeof *zone || gate_lease_validate(&((const discover_zone_t *)base)->lease, why, (uint32_t)why_size);
 }
 
 /* Discovered members of a group that discovers no more. */
@@ -403,6 +475,10 @@ static void open_group_sources(apr_pool_t *pconf, const upstream_group_t *group)
 
         w->group = group;
         w->source = &APR_ARRAY_IDX(group->discover, i, discover_source_t);
+        if (watches->nelts < DISCOVER_ROWS_MAX) {
+            w->row = &zone->row[watches->nelts];
+            discover_row_own(w->row, group->name, w->source->text);
+        }
         APR_ARRAY_PUSH(watches, watch_t *) = w;
         apr_pool_cleanup_register(pconf, w, end_watch, apr_pool_cleanup_null);
     }
@@ -417,14 +493,14 @@ static void open_group_sources(apr_pool_t *pconf, const upstream_group_t *group)
 
 apr_status_t upstream_discover_open(apr_pool_t *pconf, server_rec *s)
 {
-    gate_zone_t zone;
-    apr_status_t rv = gate_core_zone(s, "discover", DISCOVER_LAYOUT, sizeof *lease, 0, &zone);
+    gate_zone_t found;
+    apr_status_t rv = gate_core_zone(s, "discover", DISCOVER_LAYOUT, sizeof *zone, 0, &found);
     int i;
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    lease = zone.base;
+    zone = found.base;
     main_server = s;
     is_holder = 0;
     ask_usec = 0;

@@ -1,6 +1,8 @@
 /*
  * dispatch.c - the gate:// scheme: from a request that mod_proxy gives us to an answer of one of the group's members.
  */
+#include <stdatomic.h>
+
 #include <httpd.h>
 #include <http_core.h>
 #include <http_protocol.h>
@@ -9,13 +11,12 @@
 #include "upstream.h"
 
 gate_rosters_t *upstream_rosters;
-static uint32_t *followed; /* by group: version of the roster that workers.c knows */
+static _Atomic uint32_t *followed; /* by group: version of the roster that workers.c knows */
 
 void upstream_dispatch_init(apr_pool_t *pchild)
 {
     uint32_t groups = gate_registry_limits(gate_core()->registry)->groups;
 
-    upstream_rosters = gate_rosters_create(pchild, gate_core()->registry);
     followed = apr_pcalloc(pchild, groups * sizeof *followed);
 }
 
@@ -105,30 +106,6 @@ int upstream_canon(request_rec *r, char *url)
 
 /* ---- the exchange --------------------------------------------------------------------------------------------------------- */
 
-static apr_status_t end_exchange(void *data)
-{
-    upstream_exchange_t *x = data;
-    gate_core_t *core = gate_core();
-
-    if (x->last) {
-        upstream_try_uncount(x->last);
-    }
-    upstream_unclaim(x);
-    if (x->retrying) {
-        gate_group_retrying_add(core->registry, core->seat, x->group->index, -1);
-        x->retrying = 0;
-    }
-    if (x->active) {
-        gate_group_active_add(core->registry, core->seat, x->group->index, -1);
-        x->active = 0;
-    }
-    if (x->roster) {
-        gate_roster_release(x->roster);
-        x->roster = NULL;
-    }
-    return APR_SUCCESS;
-}
-
 /* ProxyPass .. timeout=, or 0. A worker also carries ProxyTimeout, which is the server's word and not the route's. */
 static int64_t route_timeout(const upstream_exchange_t *x)
 {
@@ -138,29 +115,6 @@ static int64_t route_timeout(const upstream_exchange_t *x)
         return 0;
     }
     return route->s->timeout;
-}
-
-/* The route's own word, else the group's, else the server's, else ours. */
-static int64_t limit_of(const upstream_exchange_t *x, int64_t of_group, int64_t usual)
-{
-    int64_t of_route = route_timeout(x);
-
-    if (of_route > 0) {
-        return of_route;
-    }
-    if (of_group > 0) {
-        return of_group;
-    }
-    return x->conf->timeout_set && x->conf->timeout > 0 ? x->conf->timeout : usual;
-}
-
-static void set_limits(upstream_exchange_t *x)
-{
-    x->first_byte_limit_usec = limit_of(x, x->group->first_byte_usec, UPSTREAM_FIRST_BYTE_USEC);
-    x->idle_limit_usec = limit_of(x, x->group->idle_usec, UPSTREAM_IDLE_USEC);
-    if (x->group->total_usec > 0) {
-        x->deadline_usec = x->begun_usec + x->group->total_usec;
-    }
 }
 
 static int has_body(const request_rec *r)
@@ -174,113 +128,33 @@ static int has_body(const request_rec *r)
     return apr_table_get(r->headers_in, "Transfer-Encoding") || (length && strcmp(length, "0") != 0) || r->kept_body;
 }
 
-uint64_t upstream_key_hash(const upstream_exchange_t *x)
+static void begin_exchange(upstream_exchange_t *x, const upstream_group_t *group)
 {
-    const char *err = NULL, *key;
+    request_rec *r = x->r;
+    const char *why;
+    gate_errand_ask_t ask = {
+        .pool = r->pool, .view = &x->view, .group = group, .dir_conf = r->per_dir_config, .paths = &x->paths, .plane = "classic",
+        .route_timeout_usec = route_timeout(x), .server_timeout_usec = x->conf->timeout_set ? x->conf->timeout : 0,
+        .now_usec = gate_mono_usec()
+    };
 
-    if (!(x->group->strategy->needs & GATE_BALANCE_KEY) || !x->group->key) {
-        return 0;
-    }
-    key = ap_expr_str_exec(x->r, x->group->key, &err);
-    if (err) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, GATE_LOGNO(0221)
-                      "group %s: GateBalance: the key could not be evaluated (%s): taken as empty", x->group->name, err);
-    }
-    return key ? gate_balance_hash(key, strlen(key)) : 0;
-}
-
-static upstream_exchange_t *begin_exchange(request_rec *r, const upstream_group_t *group, proxy_worker *route, proxy_server_conf *conf)
-{
-    upstream_exchange_t *x = apr_pcalloc(r->pool, sizeof *x);
-    gate_core_t *core = gate_core();
-
-    x->r = r;
-    x->group = group;
-    x->route = route;
-    x->conf = conf;
-    x->begun_usec = gate_mono_usec();
-    x->next = -1;
-    x->tried_words = "";
+    gate_view_of(r, &x->view);
     x->body.present = has_body(r);
-    set_limits(x);
-    x->roster = gate_roster_hold(upstream_rosters, group->index);
-    if (followed[group->index] != x->roster->version) {
-        followed[group->index] = x->roster->version;
-        upstream_workers_follow(x->roster);
+    x->errand = upstream_errand_begin(&ask, &why);
+    group = x->errand->group;
+    if (atomic_load_explicit(&followed[group->index], memory_order_relaxed) != x->errand->roster->version) {
+        atomic_store_explicit(&followed[group->index], x->errand->roster->version, memory_order_relaxed);
+        upstream_workers_follow(x->errand->roster);
     }
-    gate_group_active_add(core->registry, core->seat, group->index, 1);
-    gate_group_credit_put(core->registry, group->index, group->retry.budget_milli);
-    x->active = 1;
-    apr_pool_cleanup_register(r->pool, x, end_exchange, apr_pool_cleanup_null);
-    x->key_hash = upstream_key_hash(x);
-    upstream_sticky_begin(x);
     request_conf(r)->exchange = x;
-    return x;
 }
 
-static int was_sent(const upstream_try_t *t)
-{
-    return t->bytes_out != 0 || (t->lane && t->connected_usec);
-}
-
-/* See retry_try_t.shut_out. */
-static int was_shut_out(const upstream_try_t *t, gate_outcome_e outcome)
-{
-    int64_t limit = t->exchange->group->connect_usec > 0 ? t->exchange->group->connect_usec : UPSTREAM_CONNECT_USEC;
-
-    return outcome == GATE_OUTCOME_RESET && t->fresh && !t->bytes_in && t->connected_usec
-           && gate_mono_usec() - t->connected_usec < limit;
-}
-
-retry_verdict_t upstream_consider(upstream_exchange_t *x, const upstream_try_t *t, gate_outcome_e outcome, int status)
-{
-    gate_core_t *core = gate_core();
-    retry_try_t ended = {
-        .outcome = outcome, .status = status, .request_sent = was_sent(t),
-        .body_whole = !x->body.present || (!x->body.dropped && !x->body.failed), .response_passed_on = t->answer == ANSWER_PASSED,
-        .idle_died = t->reused && !t->bytes_in && t->answer == ANSWER_NONE, .shut_out = was_shut_out(t, outcome)
-    };
-    retry_standing_t standing = {
-        .method = x->r->method, .tries = x->tries, .replaced = x->replaced, .others = 1, .counted = x->retrying,
-        .deadline_usec = x->deadline_usec, .now_usec = gate_mono_usec()
-    };
-    retry_verdict_t verdict;
-
-    if (outcome != GATE_OUTCOME_OK) {
-        standing.active = gate_group_active(core->registry, x->group->index);
-        standing.retrying = gate_group_retrying(core->registry, x->group->index);
-        standing.saved = gate_group_credit(core->registry, x->group->index) >= 1000;
-    }
-    verdict = retry_decide(&x->group->retry, &ended, &standing);
-    if (verdict.action == RETRY_OTHER) {
-        if (!upstream_claim(x)) {
-            standing.others = 0;
-            verdict = retry_decide(&x->group->retry, &ended, &standing);
-        }
-    }
-    return verdict;
-}
-
-static upstream_try_t *next_try(upstream_exchange_t *x, int fresh)
+static upstream_try_t *next_try(upstream_exchange_t *x)
 {
     upstream_try_t *t = apr_pcalloc(x->r->pool, sizeof *t);
-    gate_core_t *core = gate_core();
 
     t->exchange = x;
-    t->member = &x->roster->members[x->next];
-    t->fresh_wanted = fresh;
-    t->is_trial = x->next_is_trial;
-    x->replaced = fresh;
-    x->last_id = apr_pstrdup(x->r->pool, t->member->id);
-    if (!fresh) {
-        x->tried[x->tries].slot = t->member->slot;
-        x->tried[x->tries++].incarnation = t->member->incarnation;
-        if (x->last && was_sent(x->last) && !was_shut_out(x->last, x->last->outcome) && !x->retrying) {
-            gate_group_retrying_add(core->registry, core->seat, x->group->index, 1);
-            gate_group_credit_take(core->registry, x->group->index);
-            x->retrying = 1;
-        }
-    }
+    t->seen = errand_present(x->errand);
     if (x->last) {
         upstream_replay_rewind(x);
     }
@@ -288,45 +162,13 @@ static upstream_try_t *next_try(upstream_exchange_t *x, int fresh)
     return t;
 }
 
-/* Another member would be asked, but none has room: wait for one, if this group has people wait. */
-static int waits_for_another(upstream_exchange_t *x, upstream_try_t *t)
+/* @return 1 when the exchange goes on with the errand's next try */
+static int goes_on(upstream_exchange_t *x, const upstream_try_t *t)
 {
-    if (!x->others_full || !x->group->queue_length || (t->answer != ANSWER_NONE && t->answer != ANSWER_BAD)) {
-        return 0;
-    }
-    upstream_try_uncount(t);
-    return upstream_claim_wait(x) == 1;
-}
+    int may = t->answer == ANSWER_NONE || t->answer == ANSWER_BAD || (t->answer == ANSWER_AGAIN && !x->r->connection->aborted);
+    int64_t now = gate_mono_usec();
 
-/* @return 1 when the exchange goes on with x->next */
-static int goes_on(upstream_exchange_t *x, upstream_try_t *t, int *fresh)
-{
-    retry_verdict_t verdict = { RETRY_OTHER, "the answer's status is listed" };
-
-    *fresh = 0;
-    if (t->answer == ANSWER_AGAIN && x->r->connection->aborted) {
-        return 0;
-    }
-    if (t->answer == ANSWER_NONE || t->answer == ANSWER_BAD) {
-        x->others_full = 0;
-        verdict = upstream_consider(x, t, t->outcome, 0);
-        if (verdict.action == RETRY_GIVE_UP && waits_for_another(x, t)) {
-            verdict = (retry_verdict_t){ RETRY_OTHER, "another member has room now" };
-        }
-    }
-    else if (t->answer != ANSWER_AGAIN) {
-        verdict.action = RETRY_GIVE_UP;
-    }
-    *fresh = verdict.action == RETRY_SAME_FRESH;
-    x->give_up = verdict.why;
-    upstream_tell_failure(x, t, &verdict);
-    if (*fresh) { /* the same member: the place on it is kept */
-        x->claimed = t->inflight;
-        x->claimed_slot = t->member->slot;
-        t->inflight = 0;
-    }
-    upstream_try_uncount(t);
-    return verdict.action != RETRY_GIVE_UP;
+    return errand_ended(x->errand, now, may) != GATE_ERRAND_OVER && upstream_claim_wait(x, now) == 1;
 }
 
 /* ProxyErrorOverride: as mod_proxy_http does it. */
@@ -334,11 +176,11 @@ static int override(upstream_exchange_t *x, const upstream_try_t *t)
 {
     const char *authenticate = apr_table_get(t->shadow->headers_out, "WWW-Authenticate");
 
-    if (t->status == HTTP_UNAUTHORIZED && authenticate) {
+    if (t->seen->status == HTTP_UNAUTHORIZED && authenticate) {
         apr_table_set(x->r->err_headers_out, "WWW-Authenticate", authenticate);
     }
     apr_table_setn(x->r->notes, "proxy-error-override", "1");
-    return t->status;
+    return t->seen->status;
 }
 
 static int conclude(upstream_exchange_t *x, const upstream_try_t *t, int handler_status)
@@ -358,28 +200,26 @@ static int conclude(upstream_exchange_t *x, const upstream_try_t *t, int handler
     if (x->r->connection->aborted) {
         return DONE;
     }
-    if (t->outcome == GATE_OUTCOME_CLIENT || t->refused) {
+    if (t->seen->outcome == GATE_OUTCOME_CLIENT || t->refused) {
         return handler_status; /* 400, 408, 413, .. or AP_FILTER_ERROR: an error of the request's */
     }
-    return upstream_fail(x, t, t->outcome);
+    return upstream_fail(x);
 }
 
 static int run_exchange(upstream_exchange_t *x)
 {
     apr_pool_t *pool = x->r->pool;
     upstream_try_t *t;
-    int rc, fresh = 0;
+    int rc;
 
-    rc = upstream_claim_wait(x);
+    rc = upstream_claim_wait(x, x->errand->now_usec);
     if (rc <= 0) {
-        return rc < 0 ? HTTP_SERVICE_UNAVAILABLE : upstream_fail(x, NULL, GATE_OUTCOME_COUNT);
+        return rc < 0 ? HTTP_SERVICE_UNAVAILABLE : upstream_fail(x);
     }
     for (;;) {
-        t = next_try(x, fresh);
+        t = next_try(x);
         rc = upstream_try_run(t, pool);
-        upstream_tell_registry(x, t);
-        upstream_tell_tried(x, t);
-        if (!goes_on(x, t, &fresh)) {
+        if (!goes_on(x, t)) {
             return conclude(x, t, rc);
         }
         apr_pool_create(&pool, x->r->pool); /* a handler's memory of the try before is not the next one's */
@@ -438,12 +278,15 @@ int upstream_dispatch(request_rec *r, proxy_worker *worker, proxy_server_conf *c
     if (coding && ap_cstr_casecmp(coding, "chunked") != 0) {
         return refuse(r, HTTP_NOT_IMPLEMENTED, apr_psprintf(r->pool, "group %s: a Transfer-Encoding other than chunked", group->name));
     }
-    x = begin_exchange(r, upstream_select(r, group), worker, conf);
+    x = apr_pcalloc(r->pool, sizeof *x);
+    x->r = r;
+    x->route = worker;
+    x->conf = conf;
     rc = take_path(r, url, x);
     if (rc == OK) {
+        begin_exchange(x, group);
         rc = run_exchange(x);
+        errand_end(x->errand);
     }
-    x->ended_usec = gate_mono_usec();
-    end_exchange(x);
     return rc;
 }

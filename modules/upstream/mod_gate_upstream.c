@@ -34,6 +34,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     upstream_section_register();
+    upstream_log_look();
     return OK;
 }
 
@@ -42,7 +43,9 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     (void)s;
     upstream_workers_init(pchild, gate_registry_limits(gate_core()->registry)->members);
     upstream_dispatch_init(pchild);
+    upstream_door_init(pchild);
     upstream_sticky_child();
+    upstream_backend_init();
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -56,6 +59,7 @@ static void register_hooks(apr_pool_t *p)
     upstream_replay_register();
     upstream_answer_register();
     upstream_shadow_register();
+    upstream_door_register();
     ap_hook_pre_config(pre_config, core, NULL, APR_HOOK_FIRST);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, core, NULL, APR_HOOK_FIRST);

@@ -355,6 +355,17 @@ int queue_due(const queue_t *q, const queue_stay_t *stay, unsigned ticks)
     return ticks >= TICKS_UNASKED || atomic_load(&q->line[stay->group].first) == stay->place;
 }
 
+uint64_t queue_rank(const queue_t *q, const queue_stay_t *stay)
+{
+    uint64_t first = atomic_load(&q->line[stay->group].first), before;
+
+    if (first < q->begin[stay->group] || first >= q->begin[stay->group + 1]) {
+        return 0;
+    }
+    before = atomic_load(&q->place[first].ticket);
+    return before < stay->ticket ? stay->ticket - before : 0;
+}
+
 void queue_leave(queue_t *q, queue_stay_t *stay, queue_left_e why, int64_t now_usec)
 {
     line_t *line = &q->line[stay->group];

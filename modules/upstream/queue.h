@@ -99,6 +99,9 @@ typedef enum { QUEUE_LEFT_CLIENT = 0, QUEUE_LEFT_EXPIRED } queue_left_e;
  */
 int queue_due(const queue_t *q, const queue_stay_t *stay, unsigned ticks);
 
+/** How many may be before it in line, those who have left meanwhile included; 0: it is the first. */
+uint64_t queue_rank(const queue_t *q, const queue_stay_t *stay);
+
 /** Gives the place up; does nothing without one. */
 void queue_leave(queue_t *q, queue_stay_t *stay, queue_left_e why, int64_t now_usec);
 

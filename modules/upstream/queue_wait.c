@@ -1,11 +1,10 @@
 /*
- * queue_wait.c - an exchange stands in its group's queue: it sleeps until it is called, and looks every tick whether its client is
- * still there and whether anybody could serve it at all.
+ * queue_wait.c - the classic plane's exchange stands in its group's queue: its thread sleeps until it is called, and looks every tick
+ * whether its client is still there; the rest is errand_wait.c's.
  */
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,8 +12,6 @@
 #include <http_core.h>
 
 #include "upstream.h"
-
-#define SUSPECT_USEC (QUEUE_BLOCKED_USEC / 2) /* so long blocked: is the one in front dead? */
 
 queue_t *upstream_queue;
 
@@ -69,107 +66,35 @@ static int client_left(const request_rec *r)
     return poll(&look, 1, 0) > 0 && (look.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-/* Until called, or for a tick. @return 1 when called */
-static int sleep_a_tick(const queue_stay_t *stay, int64_t now_usec)
+/* Until called, or for a tick. */
+static void sleep_a_tick(const gate_errand_t *e, int64_t now_usec)
 {
-    _Atomic uint32_t *word = queue_word(upstream_queue, stay);
-    int64_t usec = stay->until_usec - now_usec;
+    uint32_t seen;
+    _Atomic uint32_t *word = errand_wait_word(e, &seen);
+    int64_t usec = e->stay.until_usec - now_usec;
     struct timespec tick;
 
     usec = usec < QUEUE_TICK_USEC ? usec : QUEUE_TICK_USEC;
-    tick.tv_sec = 0;
-    tick.tv_nsec = (long)(usec * 1000);
-    syscall(SYS_futex, word, FUTEX_WAIT, stay->word, &tick, NULL, 0);
-    return atomic_load(word) != stay->word;
-}
-
-/* Who is blocked for long looks whether the one in front is dead: the parent notices, but not at once. */
-static void suspect(const queue_stay_t *stay, int64_t now_usec)
-{
-    if (stay->blocked_since_usec && now_usec - stay->blocked_since_usec >= SUSPECT_USEC) {
-        gate_seats_find_dead(gate_core()->seats);
+    tick = (struct timespec){ .tv_nsec = (long)(usec * 1000) };
+    if (word && usec > 0) {
+        syscall(SYS_futex, word, FUTEX_WAIT, seen, &tick, NULL, 0);
     }
-    gate_core_tend();
 }
 
-/* @return as upstream_claim_wait() */
-static int stand(upstream_exchange_t *x, queue_stay_t *stay)
+int upstream_claim_wait(upstream_exchange_t *x, int64_t now)
 {
-    unsigned ticks = 0;
-    int64_t now;
+    gate_errand_t *e = x->errand;
+    gate_errand_e got = errand_claim(e, now);
 
-    for (;;) {
-        now = gate_mono_usec();
-        if (now >= stay->until_usec || !queue_word(upstream_queue, stay)) {
-            queue_leave(upstream_queue, stay, QUEUE_LEFT_EXPIRED, now);
-            return 0;
-        }
-        ticks++;
-        if (sleep_a_tick(stay, now) || queue_due(upstream_queue, stay, ticks)) {
-            ticks = 0;
-        }
+    while (got == GATE_ERRAND_WAIT) {
+        sleep_a_tick(e, now);
         now = gate_mono_usec();
         if (client_left(x->r)) {
-            queue_leave(upstream_queue, stay, QUEUE_LEFT_CLIENT, now);
+            errand_wait_leave(e, now);
+            x->r->connection->aborted = 1;
             return -1;
         }
-        suspect(stay, now);
-        upstream_claim_follow(x);
-        if (!upstream_claim_hope(x)) {
-            x->full = 0;
-            queue_leave(upstream_queue, stay, QUEUE_LEFT_EXPIRED, now);
-            return 0;
-        }
-        if (ticks == 0 && queue_look(upstream_queue, stay, upstream_claim_admit, x, now) == QUEUE_ADMITTED) {
-            return 1;
-        }
+        got = errand_wait_look(e, now);
     }
-}
-
-static int wait_in_line(upstream_exchange_t *x)
-{
-    int64_t now = gate_mono_usec();
-    queue_stay_t stay = {
-        .group = x->group->index, .seat = gate_core()->seat, .picky = x->tries > 0 || x->bound,
-        .until_usec = now + x->group->queue_timeout_usec
-    };
-    int got;
-
-    if (x->deadline_usec && x->deadline_usec < stay.until_usec) {
-        stay.until_usec = x->deadline_usec;
-    }
-    x->next = -1;
-    x->full = x->others_full = 1;
-    switch (queue_enter(upstream_queue, &stay, upstream_claim_hope(x), upstream_claim_admit, x, now)) {
-    case QUEUE_ADMITTED:
-        return 1;
-    case QUEUE_WAITING:
-        got = stand(x, &stay);
-        x->queued_usec += gate_mono_usec() - now;
-        return got;
-    default:
-        return 0;
-    }
-}
-
-int upstream_claim_wait(upstream_exchange_t *x)
-{
-    int got;
-
-    if (!x->roster->capped || !x->group->queue_length) {
-        return upstream_claim(x);
-    }
-    upstream_unclaim(x);
-    got = wait_in_line(x);
-    if (got == 0 && x->bound && !x->elsewhere) {
-        x->elsewhere = 1; /* its own member had no room in time: rather another than none */
-        got = upstream_claim(x);
-    }
-    if (got < 0) {
-        x->r->connection->aborted = 1;
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r, GATE_LOGNO(0230)
-                      "group %s: the client went away after %" APR_INT64_T_FMT " ms in the queue: its place is given up", x->group->name,
-                      x->queued_usec / 1000);
-    }
-    return got;
+    return got == GATE_ERRAND_MEMBER;
 }

@@ -16,11 +16,12 @@
 
 static ap_filter_rec_t *replay_handle;
 
-static void drop_kept(upstream_body_t *body)
+static void drop_kept(upstream_exchange_t *x)
 {
-    body->dropped = 1;
-    apr_brigade_cleanup(body->kept);
-    body->next = NULL;
+    x->body.dropped = 1;
+    x->errand->now.body_lost = 1;
+    apr_brigade_cleanup(x->body.kept);
+    x->body.next = NULL;
 }
 
 /* Will nobody ask for the body again? */
@@ -28,7 +29,7 @@ static int is_past_repeating(const upstream_exchange_t *x)
 {
     const upstream_try_t *t = x->last;
 
-    return t && (t->bytes_out || t->lane) && !x->group->retry.non_idempotent && !retry_method_is_safe(x->r->method);
+    return t && (t->seen->bytes_out || t->lane) && !x->errand->group->retry.non_idempotent && !retry_method_is_safe(x->r->method);
 }
 
 static void keep(upstream_exchange_t *x, apr_bucket_brigade *bb)
@@ -48,7 +49,7 @@ static void keep(upstream_exchange_t *x, apr_bucket_brigade *bb)
         }
         if (apr_bucket_read(b, &data, &length, APR_BLOCK_READ) != APR_SUCCESS || body->kept_bytes + (apr_off_t)length > REPLAY_BYTES
             || apr_brigade_write(body->kept, NULL, NULL, data, length) != APR_SUCCESS) {
-            drop_kept(body);
+            drop_kept(x);
         }
         body->kept_bytes += length;
     }
@@ -88,10 +89,11 @@ static apr_status_t read_client(upstream_exchange_t *x, ap_filter_t *f, apr_buck
     apr_status_t rv = ap_get_brigade(f->next, bb, mode, block, bytes);
 
     upstream_try_set(t);
-    x->body.waited_usec += gate_mono_usec() - begun_usec;
+    x->errand->now.waited_usec += gate_mono_usec() - begun_usec;
     f->r->expecting_100 = x->r->expecting_100;
     if (rv != APR_SUCCESS && !(block == APR_NONBLOCK_READ && APR_STATUS_IS_EAGAIN(rv))) {
         x->body.failed = rv;
+        x->errand->now.body_lost = 1;
     }
     return rv;
 }
@@ -103,14 +105,17 @@ static apr_status_t replay(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode
     apr_status_t rv;
 
     if (mode != AP_MODE_READBYTES) {
-        body->dropped |= mode != AP_MODE_INIT;
+        if (mode != AP_MODE_INIT) {
+            body->dropped = 1;
+            x->errand->now.body_lost = 1;
+        }
         return read_client(x, f, bb, mode, block, bytes);
     }
     if (body->next && serve(body, bb, bytes)) {
         return APR_SUCCESS;
     }
     if (!body->dropped && is_past_repeating(x)) {
-        drop_kept(body);
+        drop_kept(x);
     }
     rv = read_client(x, f, bb, mode, block, bytes);
     if (rv == APR_SUCCESS && !body->dropped) {

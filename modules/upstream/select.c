@@ -9,6 +9,7 @@
 #include <apr_strings.h>
 #include <http_core.h>
 
+#include "gate_address.h"
 #include "gate_conf.h"
 #include "gate_parse.h"
 #include "upstream.h"
@@ -145,9 +146,10 @@ int upstream_select_check(server_rec *s)
     return rc;
 }
 
-static int is_true(request_rec *r, const select_entry_t *entry)
+static int is_true(const gate_view_t *view, const select_entry_t *entry)
 {
     const char *err = NULL;
+    request_rec *r = view->request(view);
     int rc = ap_expr_exec(r, entry->expr, &err);
 
     if (rc < 0) {
@@ -158,22 +160,24 @@ static int is_true(request_rec *r, const select_entry_t *entry)
     return rc > 0;
 }
 
-const upstream_group_t *upstream_select(request_rec *r, const upstream_group_t *route)
+const upstream_group_t *upstream_select(const gate_view_t *view, void *dir_conf, const upstream_group_t *route)
 {
-    const select_conf_t *conf = ap_get_module_config(r->per_dir_config, &gate_upstream_module);
+    const select_conf_t *conf = ap_get_module_config(dir_conf, &gate_upstream_module);
+    char client[GATE_ADDRESS_TEXT];
     uint32_t share, begin = 0;
     int i;
 
     if (!conf->entries) {
         return route;
     }
-    share = gate_balance_hash(r->useragent_ip, strlen(r->useragent_ip)) % SHARES;
+    gate_address_text(&view->client, client);
+    share = gate_balance_hash(client, strlen(client)) % SHARES;
     for (i = 0; i < conf->entries->nelts; i++) {
         const select_entry_t *entry = APR_ARRAY_IDX(conf->entries, i, select_entry_t *);
         int mine = !entry->weight || (share >= begin && share < begin + entry->weight);
 
         begin += entry->weight;
-        if (mine && (!entry->expr || is_true(r, entry))) {
+        if (mine && (!entry->expr || is_true(view, entry))) {
             return entry->group;
         }
     }

@@ -11,14 +11,11 @@
 #include <http_core.h>
 #include <http_protocol.h>
 
-#include "reverse.h"
 #include "upstream.h"
 
 #define NO_DOCUMENT "\"" /* as ErrorDocument knows it: a text, which is empty */
 
 static char *no_documents[RESPONSE_CODES + 64];
-
-static const char *const names_members[] = { "Location", "Content-Location", "URI", "Destination", NULL };
 
 void upstream_shadow_register(void)
 {
@@ -59,32 +56,58 @@ static void set_filters(upstream_try_t *t, request_rec *shadow, apr_pool_t *pool
     }
 }
 
-/* Most are empty, and handlers mostly put a table of their own in their place. */
-static apr_table_t *copy_table(apr_pool_t *pool, const apr_table_t *table)
+/* What is lent of the client's request: bits of upstream_try_t.lent. */
+enum { LENT_HEADERS = 1, LENT_ERR_HEADERS = 2, LENT_TRAILERS = 4, LENT_NOTES = 8 };
+
+/*
+ * Each try is given tables of its own, but for those that are empty: mod_proxy_http puts others in their place or hardly writes to them, so
+ * they are lent, and emptied again when the try was in vain. The other handlers leave in them what we look at after.
+ */
+static apr_table_t *give_table(upstream_try_t *t, apr_pool_t *pool, apr_table_t *table, int bit)
 {
-    return apr_is_empty_table(table) ? apr_table_make(pool, 2) : apr_table_copy(pool, table);
+    if (!apr_is_empty_table(table)) {
+        return apr_table_copy(pool, table);
+    }
+    if (strncmp(t->seen->member->parts.scheme, "http", 4) == 0) {
+        t->lent |= bit;
+        return table;
+    }
+    return apr_table_make(pool, 2);
+}
+
+/* mod_proxy's word on its worker without a pool, which is not used here, goes; ours about this try comes in. */
+static apr_table_t *give_environment(const upstream_try_t *t, apr_pool_t *pool)
+{
+    const upstream_exchange_t *x = t->exchange;
+    apr_table_t *environment = x->r->subprocess_env;
+
+    if (x->route != x->conf->reverse && !t->seen->fresh && strncmp(t->seen->member->parts.scheme, "http", 4) == 0) {
+        return environment; /* only read by mod_proxy_http */
+    }
+    environment = apr_table_copy(pool, environment);
+    if (x->route == x->conf->reverse) {
+        apr_table_unset(environment, "proxy-nokeepalive");
+    }
+    if (t->seen->fresh) {
+        apr_table_setn(environment, "proxy-initial-not-pooled", "1");
+    }
+    return environment;
 }
 
 request_rec *upstream_shadow(upstream_try_t *t, apr_pool_t *pool)
 {
-    upstream_exchange_t *x = t->exchange;
-    request_rec *r = x->r;
+    request_rec *r = t->exchange->r;
     request_rec *shadow = apr_pmemdup(pool, r, sizeof *r);
 
     shadow->pool = pool;
-    shadow->headers_out = copy_table(pool, r->headers_out);
-    shadow->err_headers_out = copy_table(pool, r->err_headers_out);
-    shadow->trailers_out = apr_table_make(pool, 2);
-    shadow->subprocess_env = apr_table_copy(pool, r->subprocess_env);
-    shadow->notes = apr_table_copy(pool, r->notes);
-    apr_table_unset(shadow->notes, "proxy-status");
-    if (x->route == x->conf->reverse) {
-        /* mod_proxy's word on its worker without a pool, which is not used here */
-        apr_table_unset(shadow->subprocess_env, "proxy-nokeepalive");
+    shadow->headers_out = give_table(t, pool, r->headers_out, LENT_HEADERS);
+    shadow->err_headers_out = give_table(t, pool, r->err_headers_out, LENT_ERR_HEADERS);
+    shadow->trailers_out = give_table(t, pool, r->trailers_out, LENT_TRAILERS);
+    shadow->notes = give_table(t, pool, r->notes, LENT_NOTES);
+    if (!(t->lent & LENT_NOTES)) {
+        apr_table_unset(shadow->notes, "proxy-status");
     }
-    if (t->fresh_wanted) {
-        apr_table_setn(shadow->subprocess_env, "proxy-initial-not-pooled", "1");
-    }
+    shadow->subprocess_env = give_environment(t, pool);
     without_override(shadow, pool);
     set_filters(t, shadow, pool);
     t->shadow = shadow;
@@ -131,82 +154,74 @@ void upstream_shadow_end(upstream_try_t *t)
     r->expecting_100 = shadow->expecting_100;
 }
 
+void upstream_shadow_forget(upstream_try_t *t)
+{
+    request_rec *r = t->exchange->r;
+
+    if (t->lent & LENT_HEADERS) {
+        apr_table_clear(r->headers_out);
+    }
+    if (t->lent & LENT_ERR_HEADERS) {
+        apr_table_clear(r->err_headers_out);
+    }
+    if (t->lent & LENT_TRAILERS) {
+        apr_table_clear(r->trailers_out);
+    }
+    if (t->lent & LENT_NOTES) {
+        apr_table_clear(r->notes);
+    }
+}
+
 /* ---- the answer's head ---------------------------------------------------------------------------------------------------- */
 
-static void make_map(upstream_try_t *t, reverse_map_t *map)
+/* The public address as httpd has it for URLs of its own. */
+static void prepare_turning(upstream_exchange_t *x)
 {
-    const upstream_exchange_t *x = t->exchange;
     request_rec *r = x->r;
-    const char *gate_path = apr_pstrmemdup(r->pool, x->path, strcspn(x->path, "?"));
 
-    map->members = &x->roster->members[0].parts;
-    map->stride_bytes = sizeof x->roster->members[0];
-    map->count = x->roster->count;
-    map->answered = &t->member->parts;
-    map->scheme = ap_http_scheme(r);
-    map->host = r->hostname ? r->hostname : ap_get_server_name(r);
-    map->port = ap_get_server_port(r);
-    reverse_prefixes(r->pool, r->parsed_uri.path ? r->parsed_uri.path : r->uri, gate_path, &map->public_prefix, &map->gate_prefix);
-}
-
-typedef struct {
-    apr_pool_t *pool;
-    const reverse_map_t *map;
-    apr_table_t *into;
-} cookies_t;
-
-static int each_cookie(void *data, const char *key, const char *value)
-{
-    cookies_t *c = data;
-
-    apr_table_addn(c->into, key, reverse_cookie(c->pool, c->map, value));
-    return 1;
-}
-
-static void turn_cookies(apr_pool_t *pool, const reverse_map_t *map, apr_table_t *headers)
-{
-    cookies_t c = { pool, map, NULL };
-
-    if (!apr_table_get(headers, "Set-Cookie")) {
+    if (x->paths.gate_path) {
         return;
     }
-    c.into = apr_table_make(pool, 4);
-    apr_table_do(each_cookie, &c, headers, "Set-Cookie", NULL);
-    apr_table_unset(headers, "Set-Cookie");
-    apr_table_overlap(headers, c.into, APR_OVERLAP_TABLES_ADD);
+    x->view.host = r->hostname ? r->hostname : ap_get_server_name(r);
+    x->view.port = ap_get_server_port(r);
+    x->paths.public_path = r->parsed_uri.path ? r->parsed_uri.path : r->uri;
+    x->paths.gate_path = apr_pstrmemdup(r->pool, x->path, strcspn(x->path, "?"));
 }
 
-/* Only when there is something to turn: the map costs more than looking. */
-static void turn_headers(upstream_try_t *t)
+/* Does a header of that name, in any case, hold a URL or a cookie? Nearly all are told by their length. */
+static int names_members(const char *name)
 {
-    apr_table_t *headers = t->shadow->headers_out;
-    apr_pool_t *pool = t->exchange->r->pool;
-    reverse_map_t map;
-    const char *value;
-    int i, made = 0;
+    switch (strlen(name)) {
+    case 3:
+        return ap_cstr_casecmp(name, "URI") == 0;
+    case 7:
+        return ap_cstr_casecmp(name, "Refresh") == 0;
+    case 8:
+        return ap_cstr_casecmp(name, "Location") == 0;
+    case 10:
+        return ap_cstr_casecmp(name, "Set-Cookie") == 0;
+    case 11:
+        return ap_cstr_casecmp(name, "Destination") == 0;
+    case 16:
+        return ap_cstr_casecmp(name, "Content-Location") == 0;
+    default:
+        return 0;
+    }
+}
 
-    for (i = 0; names_members[i]; i++) {
-        if ((value = apr_table_get(headers, names_members[i])) != NULL) {
-            if (!made) {
-                make_map(t, &map);
-                made = 1;
-            }
-            apr_table_setn(headers, names_members[i], reverse_url(pool, &map, value));
+static void turn_headers(upstream_exchange_t *x, apr_table_t *headers)
+{
+    const apr_array_header_t *lines = apr_table_elts(headers);
+    int i;
+
+    for (i = 0; i < lines->nelts; i++) {
+        apr_table_entry_t *line = &APR_ARRAY_IDX(lines, i, apr_table_entry_t);
+
+        if (line->key && names_members(line->key)) {
+            prepare_turning(x);
+            line->val = (char *)errand_turn(x->errand, line->key, line->val);
         }
     }
-    value = apr_table_get(headers, "Refresh");
-    if (!made && (value || apr_table_get(headers, "Set-Cookie") || apr_table_get(t->shadow->err_headers_out, "Set-Cookie"))) {
-        make_map(t, &map);
-        made = 1;
-    }
-    if (!made) {
-        return;
-    }
-    if (value) {
-        apr_table_setn(headers, "Refresh", reverse_refresh(pool, &map, value));
-    }
-    turn_cookies(pool, &map, headers);
-    turn_cookies(pool, &map, t->shadow->err_headers_out);
 }
 
 void upstream_shadow_commit(upstream_try_t *t)
@@ -214,9 +229,11 @@ void upstream_shadow_commit(upstream_try_t *t)
     upstream_exchange_t *x = t->exchange;
     request_rec *r = x->r, *shadow = t->shadow;
     const proxy_dir_conf *conf = ap_get_module_config(r->per_dir_config, &proxy_module);
+    const char *cookie;
 
     give_back(x);
-    turn_headers(t);
+    turn_headers(x, shadow->headers_out);
+    turn_headers(x, shadow->err_headers_out);
     if (!ap_proxy_should_override((proxy_dir_conf *)conf, r->status)) {
         /* else: this answer is an ErrorDocument, and its status is the error's */
         r->status = shadow->status;
@@ -224,7 +241,9 @@ void upstream_shadow_commit(upstream_try_t *t)
     }
     r->headers_out = shadow->headers_out;
     r->err_headers_out = shadow->err_headers_out;
-    upstream_sticky_answer(t);
+    if ((cookie = errand_cookie(x->errand)) != NULL) {
+        apr_table_addn(r->err_headers_out, "Set-Cookie", cookie);
+    }
     r->trailers_out = shadow->trailers_out;
     r->subprocess_env = shadow->subprocess_env;
     r->notes = shadow->notes;

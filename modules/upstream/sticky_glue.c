@@ -1,5 +1,5 @@
 /*
- * sticky_glue.c - GateSticky on requests: the key that all children share, cookies read and given.
+ * sticky_glue.c - the key of GateSticky, which all children share. What is done with it: sticky.h, errand_answer.c.
  *
  * ZONE "sticky": [ key ], filled by the parent when it is new; a key from the state file replaces it before anybody serves. Read only
  *               after that.
@@ -97,51 +97,7 @@ void upstream_sticky_child(void)
     }
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------------------- */
-
-static uint32_t now_s(void)
+const sticky_key_t *upstream_sticky_key(void)
 {
-    return (uint32_t)apr_time_sec(apr_time_now());
-}
-
-void upstream_sticky_begin(upstream_exchange_t *x)
-{
-    const sticky_rule_t *rule = &x->group->sticky;
-    const char *text;
-    sticky_read_e found;
-
-    if (rule->header) {
-        text = apr_table_get(x->r->headers_in, rule->header);
-        x->affinity_hash = text && *text ? gate_balance_hash(text, strlen(text)) | 1 : 0;
-        return;
-    }
-    text = rule->cookie ? apr_table_get(x->r->headers_in, "Cookie") : NULL;
-    if (!text) {
-        return;
-    }
-    found = sticky_cookie_read(&zone->key, x->group->name, text, rule->cookie, now_s(), &x->bound_hash, &x->bound_expires_s);
-    x->bound = found == STICKY_GOOD;
-    if (found == STICKY_FORGED || found == STICKY_STALE) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r, GATE_LOGNO(0232) "group %s: the client's cookie %s is %s: it gets a new one",
-                      x->group->name, rule->cookie, found == STICKY_STALE ? "out of date" : "not one of ours");
-    }
-}
-
-void upstream_sticky_answer(const upstream_try_t *t)
-{
-    const upstream_exchange_t *x = t->exchange;
-    const sticky_rule_t *rule = &x->group->sticky;
-    int same = x->bound && x->bound_hash == t->member->id_hash;
-    char token[STICKY_TOKEN_CHARS + 1];
-    unsigned char nonce[8];
-    uint32_t now = now_s();
-
-    if (!rule->cookie || (same && !sticky_renew(rule, x->bound_expires_s, now)) || (!same && x->elsewhere)) {
-        return;
-    }
-    if (RAND_bytes(nonce, sizeof nonce) != 1) {
-        return; /* no new cookie: the client is asked to bring one next time */
-    }
-    sticky_token_write(&zone->key, x->group->name, t->member->id_hash, rule->ttl_s ? now + rule->ttl_s : 0, nonce, token);
-    apr_table_addn(x->r->err_headers_out, "Set-Cookie", sticky_set_cookie(x->r->pool, rule, token));
+    return &zone->key;
 }

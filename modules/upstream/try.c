@@ -12,7 +12,7 @@
 
 static int is_cgi_like(const upstream_try_t *t)
 {
-    const char *scheme = t->member->parts.scheme;
+    const char *scheme = t->seen->member->parts.scheme;
 
     return strcmp(scheme, "fcgi") == 0 || strcmp(scheme, "ajp") == 0 || strcmp(scheme, "scgi") == 0 || strcmp(scheme, "uwsgi") == 0;
 }
@@ -23,7 +23,7 @@ static int is_cgi_like(const upstream_try_t *t)
 static int canonical_url(upstream_try_t *t, apr_pool_t *pool, char **url)
 {
     const upstream_exchange_t *x = t->exchange;
-    const char *path = x->file_path && strcmp(t->member->parts.scheme, "ajp") != 0 ? x->file_path : x->raw_path;
+    const char *path = x->file_path && strcmp(t->seen->member->parts.scheme, "ajp") != 0 ? x->file_path : x->raw_path;
     char *raw = apr_pstrcat(pool, upstream_worker_prefix(t->worker), path, NULL);
     int rc;
 
@@ -52,7 +52,7 @@ static int connect_lane(upstream_try_t *t, apr_pool_t *pool, char *url)
     upstream_exchange_t *x = t->exchange;
     proxy_worker *worker = t->lane->worker;
     server_rec *s = x->r->server;
-    const char *scheme = t->member->parts.scheme;
+    const char *scheme = t->seen->member->parts.scheme;
     proxy_conn_rec *conn = NULL;
     apr_socket_t *before;
     apr_uri_t uri;
@@ -64,7 +64,7 @@ static int connect_lane(upstream_try_t *t, apr_pool_t *pool, char *url)
     }
     t->lane->conn = conn;
     conn->is_ssl = 0;
-    conn->close = t->fresh_wanted;
+    conn->close = t->seen->fresh;
     rc = ap_proxy_determine_connection(pool, t->shadow, x->conf, worker, conn, &uri, &url, NULL, 0, port, sizeof port);
     before = conn->sock;
     if (rc == OK && ap_proxy_check_connection(scheme, conn, s, 0, PROXY_CHECK_CONN_EMPTY) != APR_SUCCESS) {
@@ -74,13 +74,14 @@ static int connect_lane(upstream_try_t *t, apr_pool_t *pool, char *url)
         }
     }
     if (rc == OK) {
-        t->reused = before != NULL;
-        t->fresh = !t->reused;
+        t->seen->reused = before != NULL;
+        t->seen->sent = 1; /* the handler writes to the socket itself */
+        t->fresh = !t->seen->reused;
         if (t->fresh) {
-            upstream_backend_watch(conn->sock, x->group);
+            upstream_backend_watch(conn->sock, x->errand->group);
+            t->seen->connected_usec = gate_mono_usec();
+            t->seen->waited_connect_usec = t->seen->waited_usec;
         }
-        t->connected_usec = gate_mono_usec();
-        t->waited_at_connect_usec = x->body.waited_usec;
         apr_socket_timeout_set(conn->sock, upstream_try_limit(t));
     }
     ap_proxy_release_connection(scheme, conn, s);
@@ -93,9 +94,9 @@ static void close_lane(upstream_try_t *t)
     proxy_conn_rec *conn = NULL;
     server_rec *s = t->exchange->r->server;
 
-    if (ap_proxy_acquire_connection(t->member->parts.scheme, &conn, t->lane->worker, s) == OK) {
+    if (ap_proxy_acquire_connection(t->seen->member->parts.scheme, &conn, t->lane->worker, s) == OK) {
         conn->close = 1;
-        ap_proxy_release_connection(t->member->parts.scheme, conn, s);
+        ap_proxy_release_connection(t->seen->member->parts.scheme, conn, s);
     }
 }
 
@@ -133,13 +134,13 @@ static int run_handler(upstream_try_t *t, apr_pool_t *pool)
 
 static void say(upstream_try_t *t, gate_outcome_e outcome, const char *why)
 {
-    t->outcome = outcome;
-    t->why = why;
+    t->seen->outcome = outcome;
+    t->seen->why = why;
 }
 
 static int was_connected(const upstream_try_t *t)
 {
-    return t->lane ? t->connected_usec != 0 : t->bytes_out != 0;
+    return t->lane ? t->seen->sent : t->seen->bytes_out != 0;
 }
 
 static int timed_out(const upstream_try_t *t, int rc)
@@ -147,14 +148,14 @@ static int timed_out(const upstream_try_t *t, int rc)
     if (APR_STATUS_IS_TIMEUP(t->read_status) || APR_STATUS_IS_TIMEUP(t->write_status) || rc == HTTP_GATEWAY_TIME_OUT) {
         return 1;
     }
-    return t->lane && APR_STATUS_IS_TIMEUP(t->logged_status);
+    return t->lane && APR_STATUS_IS_TIMEUP(t->seen->cause);
 }
 
 static const char *why_no_connection(const upstream_try_t *t)
 {
-    apr_status_t rv = t->logged_status;
+    apr_status_t rv = t->seen->cause;
 
-    if (t->tls_failed) {
+    if (t->seen->tls_failed) {
         return "TLS handshake failed";
     }
     if (APR_STATUS_IS_ECONNREFUSED(rv)) {
@@ -191,10 +192,7 @@ static void classify_answered(upstream_try_t *t)
         say(t, GATE_OUTCOME_OURS, "a filter of this server did not take the answer");
     }
     else {
-        say(t, retry_outcome_of_status(t->status), NULL);
-        if (t->outcome == GATE_OUTCOME_STATUS) {
-            t->why = apr_psprintf(x->r->pool, "status %d", t->status);
-        }
+        say(t, GATE_OUTCOME_OK, NULL); /* what its status says, the errand knows */
     }
 }
 
@@ -212,7 +210,7 @@ static void classify_unanswered(upstream_try_t *t, int rc)
     else if (rc == DECLINED || (!t->lane && is_cgi_like(t))) {
         say(t, GATE_OUTCOME_OURS, "no proxy module took it");
     }
-    else if (t->tls_failed || !was_connected(t)) {
+    else if (t->seen->tls_failed || !was_connected(t)) {
         say(t, GATE_OUTCOME_CONNECT, why_no_connection(t));
     }
     else if (timed_out(t, rc)) {
@@ -221,11 +219,11 @@ static void classify_unanswered(upstream_try_t *t, int rc)
     else if (t->head_held) {
         say(t, GATE_OUTCOME_RESET, "closed after the answer's head");
     }
-    else if (t->bytes_in && !t->multiplexed && t->read_status == APR_SUCCESS) {
+    else if (t->seen->bytes_in && !t->multiplexed && t->read_status == APR_SUCCESS) {
         say(t, GATE_OUTCOME_BAD, "the answer was not HTTP");
     }
     else {
-        say(t, GATE_OUTCOME_RESET, t->reused ? "the kept-alive connection was closed without an answer" : "closed without an answer");
+        say(t, GATE_OUTCOME_RESET, t->seen->reused ? "the kept-alive connection was closed without an answer" : "closed without an answer");
     }
 }
 
@@ -239,40 +237,12 @@ static void look_elsewhere(upstream_try_t *t, int rc)
         t->answer = ANSWER_TUNNEL;
         upstream_shadow_tunnelled(t);
     }
-    else if (rc == OK && t->lane && strcmp(t->member->parts.scheme, "scgi") == 0) {
+    else if (rc == OK && t->lane && strcmp(t->seen->member->parts.scheme, "scgi") == 0) {
         t->answer = ANSWER_ELSEWHERE;
         t->whole = 1;
         upstream_shadow_commit(t);
     }
-    t->status = t->answer != ANSWER_NONE ? t->shadow->status : 0;
-}
-
-static void begin_try(upstream_try_t *t)
-{
-    upstream_exchange_t *x = t->exchange;
-
-    t->begun_usec = gate_mono_usec();
-    t->waited_usec = x->body.waited_usec;
-    t->multiplexed = t->member->parts.scheme[0] == 'h' && t->member->parts.scheme[1] == '2';
-    if (x->group->try_timeout_usec > 0) {
-        t->deadline_usec = t->begun_usec + x->group->try_timeout_usec;
-    }
-    if (x->claimed) {
-        x->claimed = 0; /* counted when it was chosen */
-    }
-    else {
-        gate_inflight_begin(gate_core()->registry, gate_core()->seat, t->member->slot);
-    }
-    t->inflight = 1;
-}
-
-void upstream_try_uncount(upstream_try_t *t)
-{
-    if (t->inflight) {
-        gate_inflight_end(gate_core()->registry, gate_core()->seat, t->member->slot);
-        t->inflight = 0;
-        upstream_freed(t->exchange);
-    }
+    t->seen->status = t->answer != ANSWER_NONE ? t->shadow->status : 0;
 }
 
 int upstream_try_run(upstream_try_t *t, apr_pool_t *pool)
@@ -281,9 +251,9 @@ int upstream_try_run(upstream_try_t *t, apr_pool_t *pool)
     upstream_try_t *former;
     int rc = HTTP_INTERNAL_SERVER_ERROR;
 
-    begin_try(t);
+    t->multiplexed = t->seen->member->parts.scheme[0] == 'h' && t->seen->member->parts.scheme[1] == '2';
     upstream_shadow(t, pool);
-    t->worker = upstream_worker_hold(t->member, x->group);
+    t->worker = upstream_worker_of(t->seen->roster, t->seen->member, x->errand->group);
     if (t->worker) {
         upstream_shadow_enter(t);
         former = upstream_try_set(t);
@@ -299,14 +269,14 @@ int upstream_try_run(upstream_try_t *t, apr_pool_t *pool)
     else {
         classify_answered(t);
     }
+    if (t->answer != ANSWER_PASSED && t->answer != ANSWER_TUNNEL && t->answer != ANSWER_ELSEWHERE) {
+        upstream_shadow_forget(t);
+    }
     if (t->lane) {
         if (!t->whole) {
             close_lane(t);
         }
         upstream_lane_give(t->worker, t->lane);
-    }
-    if (t->worker) {
-        upstream_worker_release(t->worker);
     }
     return rc;
 }

@@ -75,6 +75,7 @@ static void on_group(gate_node_t *out, uint32_t index, void *ctx)
     put_usec(timeouts, "idle_us", group->idle_usec, UPSTREAM_IDLE_USEC);
     put_usec(timeouts, "total_us", group->total_usec, 0);
     put_queue(out, group);
+    upstream_discover_put(out, group);
 }
 
 /* ---- explain ---- */
@@ -96,49 +97,53 @@ static const upstream_group_t *route_of(const request_rec *r)
     return NULL;
 }
 
-static const char *why_chosen(const upstream_exchange_t *x, const gate_roster_member_t *member)
+static const char *why_chosen(const gate_errand_t *e, const gate_roster_member_t *member)
 {
-    if (x->bound && member->id_hash == x->bound_hash) {
+    const gate_strategy_t *strategy = e->group->strategy;
+
+    if (e->bound && member->id_hash == e->bound_hash) {
         return "the client's cookie binds it to this member";
     }
-    if (x->affinity_hash) {
-        return apr_psprintf(x->r->pool, "header %s chooses it among the usable members", x->group->sticky.header);
+    if (e->affinity_hash) {
+        return apr_psprintf(e->ask.pool, "header %s chooses it among the usable members", e->group->sticky.header);
     }
     if (member->flags & GATE_MEMBER_BACKUP) {
-        return apr_psprintf(x->r->pool, "%s among the backup members: no other is usable", x->group->strategy->name);
+        return apr_psprintf(e->ask.pool, "%s among the backup members: no other is usable", strategy->name);
     }
-    return apr_psprintf(x->r->pool, x->group->strategy->needs & GATE_BALANCE_KEY ? "%s: its key chooses it among the usable members"
-                                                                                 : "%s: the next choice at this moment",
-                        x->group->strategy->name);
+    return apr_psprintf(e->ask.pool, strategy->needs & GATE_BALANCE_KEY ? "%s: its key chooses it among the usable members"
+                                                                        : "%s: the next choice at this moment", strategy->name);
 }
 
-static const char *why_nobody(const upstream_exchange_t *x)
+static const char *why_nobody(const gate_errand_t *e)
 {
-    return x->roster->count == 0 ? "the group has no members"
-        : x->others_full ? "every usable member is at its connections=" : "no member is usable: drained, disabled, down or ejected";
+    return e->roster->count == 0 ? "the group has no members"
+        : e->others_full ? "every usable member is at its connections=" : "no member is usable: drained, disabled, down or ejected";
 }
 
-static void say_member(gate_node_t *out, upstream_exchange_t *x)
+static void say_member(gate_node_t *out, gate_errand_t *e)
 {
     const gate_roster_member_t *member;
 
-    if (!upstream_claim_peek(x)) {
-        gate_put_text(out, "verdict", x->others_full && x->group->queue_length ? "queue" : "503");
-        gate_put_text(out, "why", why_nobody(x));
+    if (!errand_peek(e)) {
+        gate_put_text(out, "verdict", e->others_full && e->group->queue_length ? "queue" : "503");
+        gate_put_text(out, "why", why_nobody(e));
         return;
     }
-    member = &x->roster->members[x->next];
+    member = &e->roster->members[e->next];
     gate_put_text(out, "verdict", "member");
     gate_put_text(out, "member", member->id);
     gate_put_text(out, "url", member->url);
-    gate_put_text(out, "why", why_chosen(x, member));
+    gate_put_text(out, "why", why_chosen(e, member));
 }
 
 static void explain(gate_node_t *out, const gate_view_t *view, void *request, void *ctx)
 {
     request_rec *r = request;
     const upstream_group_t *route = route_of(r);
-    upstream_exchange_t *x;
+    gate_view_t own;
+    gate_errand_ask_t ask = { .pool = r->pool, .view = &own, .group = route, .dir_conf = r->per_dir_config, .plane = "classic",
+                              .now_usec = gate_mono_usec() };
+    gate_errand_t *e;
 
     (void)view, (void)ctx;
     if (!route) {
@@ -146,19 +151,14 @@ static void explain(gate_node_t *out, const gate_view_t *view, void *request, vo
         gate_put_text(out, "why", "the request leads to no group");
         return;
     }
-    x = apr_pcalloc(r->pool, sizeof *x);
-    x->r = r;
-    x->next = -1;
-    x->group = upstream_select(r, route);
-    x->roster = gate_roster_hold(upstream_rosters, x->group->index);
-    x->key_hash = upstream_key_hash(x);
-    upstream_sticky_begin(x);
-    gate_put_text(out, "group", x->group->name);
-    if (x->group != route) {
+    gate_view_of(r, &own);
+    e = upstream_errand_preview(&ask);
+    gate_put_text(out, "group", e->group->name);
+    if (e->group != route) {
         gate_put_textf(out, "selected", "GateSelect, instead of %s", route->name);
     }
-    say_member(out, x);
-    gate_roster_release(x->roster);
+    say_member(out, e);
+    errand_end(e);
 }
 
 void upstream_section_register(void)

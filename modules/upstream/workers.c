@@ -1,11 +1,13 @@
 /*
  * workers.c - mod_proxy's idea of each member in this process: a proxy_worker with its pool of connections.
- * Made when a member is first used, kept as long as a roster has it or a try uses it. mod_proxy's own error state never interferes:
+ * Made when a member is first used, kept with each roster that has it (a try holds its errand's), and by the table as long as a roster
+ * of today has it: so a try finds it without a lock. mod_proxy's own error state never interferes:
  * workers without a balancer have PROXY_WORKER_IGNORE_ERRORS.
  * Pools:   each has a pool of its own (no parent, so any thread may end it), which the child's exit ends too.
- * Locking: one mutex for the table, reference counts and lanes; a worker is made under it.
+ * Locking: one mutex for the table, reference counts and lanes; a worker is made under it, and found in its roster without.
  */
 #include <arpa/inet.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -23,7 +25,7 @@ struct upstream_worker {
     int64_t connect_usec, timeout_usec;
     int named;                /* the host is a name, not an address */
     int upgrades;             /* WebSocket may pass */
-    proxy_worker *shared;
+    proxy_worker *_Atomic shared;
     upstream_lane_t *lanes;   /* not in use */
 };
 
@@ -155,41 +157,52 @@ static upstream_worker_t *make(const gate_roster_member_t *member, const upstrea
     return w;
 }
 
-upstream_worker_t *upstream_worker_hold(const gate_roster_member_t *member, const upstream_group_t *group)
+/* With a reference more. */
+static upstream_worker_t *find_locked(const gate_roster_member_t *member, const upstream_group_t *group)
 {
-    upstream_worker_t *w;
+    upstream_worker_t *w = table.at[member->slot];
 
-    if (member->slot >= table.count) {
-        return NULL;
-    }
-    apr_thread_mutex_lock(table.mutex);
-    w = table.at[member->slot];
     if (w && w->incarnation > member->incarnation) {
-        /* an exchange that began before the slot changed hands: a worker of its own, gone with it */
-        w = make(member, group);
+        /* an exchange that began before the slot changed hands: a worker of its own, gone with its roster */
+        return make(member, group);
     }
-    else {
-        if (!w || w->incarnation != member->incarnation) {
-            upstream_worker_t *old = w;
+    if (!w || w->incarnation != member->incarnation) {
+        upstream_worker_t *old = w;
 
-            w = table.at[member->slot] = make(member, group);
-            if (old) {
-                drop_locked(old);
-            }
-        }
-        if (w) {
-            w->references++;
+        w = table.at[member->slot] = make(member, group);
+        if (old) {
+            drop_locked(old);
         }
     }
-    apr_thread_mutex_unlock(table.mutex);
+    if (w) {
+        w->references++;
+    }
     return w;
 }
 
-void upstream_worker_release(upstream_worker_t *w)
+void upstream_worker_let_go(void *worker)
 {
     apr_thread_mutex_lock(table.mutex);
-    drop_locked(w);
+    drop_locked(worker);
     apr_thread_mutex_unlock(table.mutex);
+}
+
+upstream_worker_t *upstream_worker_of(const gate_roster_t *roster, const gate_roster_member_t *member, const upstream_group_t *group)
+{
+    uint32_t index = (uint32_t)(member - roster->members);
+    upstream_worker_t *w = gate_roster_kept(roster, index), *mine;
+
+    if (w || member->slot >= table.count) {
+        return w;
+    }
+    apr_thread_mutex_lock(table.mutex);
+    mine = find_locked(member, group);
+    w = mine ? gate_roster_keep(roster, index, mine) : NULL;
+    if (mine && w != mine) {
+        drop_locked(mine);
+    }
+    apr_thread_mutex_unlock(table.mutex);
+    return w;
 }
 
 void upstream_workers_follow(const gate_roster_t *roster)
@@ -210,12 +223,18 @@ void upstream_workers_follow(const gate_roster_t *roster)
 
 proxy_worker *upstream_worker_shared(upstream_worker_t *w, server_rec *s)
 {
-    apr_thread_mutex_lock(table.mutex);
-    if (!w->shared) {
-        w->shared = make_worker(w, s, 0);
+    proxy_worker *worker = atomic_load_explicit(&w->shared, memory_order_acquire);
+
+    if (!worker) {
+        apr_thread_mutex_lock(table.mutex);
+        worker = atomic_load(&w->shared);
+        if (!worker) {
+            worker = make_worker(w, s, 0);
+            atomic_store(&w->shared, worker);
+        }
+        apr_thread_mutex_unlock(table.mutex);
     }
-    apr_thread_mutex_unlock(table.mutex);
-    return w->shared;
+    return worker;
 }
 
 upstream_lane_t *upstream_lane_take(upstream_worker_t *w, server_rec *s)

@@ -1,5 +1,6 @@
 /*
- * gate_access.h - access's doors for other modules: a verdict without counting, numbers, and bans by hand.
+ * gate_access.h - access's doors for other modules: who is let in (counted, for the express plane), a verdict without counting, numbers, and
+ * bans by hand.
  * All are optional functions (APR_RETRIEVE_OPTIONAL_FN in post_config or later); a module that is not loaded gives NULL.
  * Locking: children only, any thread; they read shared memory, and the ban calls take the ban table's lock for microseconds.
  */
@@ -39,6 +40,58 @@ typedef struct {
  */
 APR_DECLARE_OPTIONAL_FN(void, gate_access_explain, (struct request_rec *r, const gate_address_t *client,
                                                     gate_access_verdict_t *out));
+
+/* ---- admit: for who answers from event loops ---------------------------------------------------------------------------------- */
+
+typedef struct gate_access_place gate_access_place_t; /* what stands where a request leads to: limits, rules for bans, GateDrop of the vhost */
+
+typedef struct {
+    const gate_access_place_t *place;
+    const gate_address_t *client;    /* after mod_remoteip; borrowed during the call */
+    void *connection;                /* a conn_rec: for the log, and for what its base server says */
+    apr_pool_t *pool;                /* of the exchange: what is said about it lives here */
+    /** A request_rec for key=EXPR, made when it is needed; may be called more than once; NULL: none can be made */
+    struct request_rec *(*request)(void *ctx);
+    void *ctx;
+} gate_access_ask_t;
+
+/*
+ * What is said to it. Zeroes say that nothing was asked.
+ *   ADMIT        goes on; .policy and .state go out with whatever it is answered, before other fields (httpd's err_headers_out)
+ *   DELAY        the same, after wait_usec
+ *   BANNED, LIMITED, CONNECTIONS  refused with .status; .retry_after, .policy and .state go along
+ *   DROP         nothing was asked or counted: a vhost that is chosen by Host has a GateDrop of its own; the classic plane decides
+ */
+typedef struct {
+    gate_access_e verdict;
+    int status;
+    int64_t wait_usec;
+    const char *said;                /* GATE_ACCESS, for the log; NULL: no limit stands there */
+    const char *policy, *state;      /* values of RateLimit-Policy and RateLimit; NULL: none */
+    const char *retry_after;         /* value of Retry-After; NULL: none */
+    void *held;                      /* places among those in flight: until leave() */
+} gate_access_pass_t;
+
+typedef struct {
+    /**
+     * @param server    a server_rec: the vhost
+     * @param dir_conf  httpd's merged per-directory vector; both live as long as the place
+     * @return in p, never NULL: bans count everywhere
+     */
+    const gate_access_place_t *(*place)(apr_pool_t *p, void *server, void *dir_conf);
+    /** Does anything stand there but bans? If not, admit() is two cache lines, and report() nothing. */
+    int (*limits)(const gate_access_place_t *place);
+    /** Bans, then limits: all of them or none are charged. What it says is counted and logged. Once for an exchange. */
+    void (*admit)(const gate_access_ask_t *ask, int64_t now_usec, gate_access_pass_t *pass);
+    /** The exchange was answered with this status (by this plane): it counts for its client's bans. Not for who was refused as banned. */
+    void (*report)(const gate_access_place_t *place, const gate_address_t *client, int status);
+    /** The exchange has ended, in whatever way. Fine to call twice, and on one of zeroes. */
+    void (*leave)(gate_access_pass_t *pass);
+} gate_access_door_t;
+
+APR_DECLARE_OPTIONAL_FN(const gate_access_door_t *, gate_access_door, (void));
+
+/* ---- numbers, and bans by hand ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t admitted, denied, limited, delayed, connections, banned, dropped, would;

@@ -30,6 +30,7 @@
 #include "ipset_store.h"
 #include "limiter.h"
 #include "tally.h"
+#include "trial.h"
 
 extern module AP_MODULE_DECLARE_DATA gate_access_module;
 #ifndef ACCESS_MODULE_FILE
@@ -79,37 +80,6 @@ access_names_t *access_names_create(apr_pool_t *p, const char *directive, const 
 const access_set_t *access_names_find(const access_names_t *names, const gate_address_t *address, gate_prefix_t *match);
 
 /* ---- limits and bans ------------------------------------------------------------------------------------------------------- */
-
-typedef enum { ACCESS_REQUESTS, ACCESS_CONNECTIONS } access_kind_e;
-
-enum { ACCESS_ADMITTED, ACCESS_REFUSED, ACCESS_DELAYED, ACCESS_WOULD, ACCESS_EVICTED, ACCESS_UNCOUNTED, ACCESS_LIMIT_COUNTS };
-
-/* One limit's numbers, before its table in its zone. */
-typedef struct {
-    _Atomic uint64_t count[ACCESS_LIMIT_COUNTS];
-    _Atomic int64_t said_usec;       /* when it last wrote to the log, and how many since */
-    _Atomic uint64_t unsaid;
-} access_tallies_t;
-
-#define ACCESS_TALLIES_BYTES 128
-
-typedef struct {
-    const char *name, *where;
-    access_kind_e kind;
-    uint64_t events, burst;
-    int64_t period_usec;
-    uint64_t max;                    /* connections */
-    uint64_t keys;
-    const char *key_text;
-    ap_expr_info_t *key;             /* NULL: the client address */
-    int delay, dry_run, early;
-    int64_t delay_usec;              /* longest wait */
-    gate_rate_t rate;
-    uint64_t window_s;               /* in which the whole burst comes back, rounded up */
-    access_tallies_t *counts;
-    gate_lines_t lines;
-    gate_concurrency_t flights;
-} access_limit_t;
 
 typedef struct {
     const char *where, *text;
@@ -197,7 +167,7 @@ uint64_t access_counted(int verdict);
 /* A request's own notes, in its request_config. */
 typedef struct {
     const char *said;                /* for GATE_ACCESS; NULL: nothing yet */
-    int judged;                      /* limits were asked */
+    int judged;                      /* limits were asked, here or on the other plane */
     int banned;
     int denied;                      /* a Require of ours said no */
     const char *country;             /* looked up; "" unknown */
@@ -214,6 +184,47 @@ int access_drop_hook(conn_rec *c, void *socket);
 void access_requests_child(void);
 /** Lets somebody in or not, nothing counted. */
 void access_explain_request(request_rec *r, const gate_address_t *client, gate_access_verdict_t *out);
+
+/* ---- both planes (access_judge.c, access_bans.c) ------------------------------------------------------------------------------ */
+
+/* Who asks. */
+typedef struct {
+    apr_pool_t *pool;                /* what is said to it lives here */
+    gate_address_t client;           /* after mod_remoteip */
+    conn_rec *c;
+    request_rec *r;                  /* NULL: made by request(ctx) when an expression needs one */
+    request_rec *(*request)(void *ctx);
+    void *ctx;
+} access_asker_t;
+
+request_rec *access_asker_request(access_asker_t *asker);
+
+/* What it is told. */
+typedef struct {
+    gate_access_e verdict;           /* ADMIT DELAY LIMITED CONNECTIONS */
+    int64_t wait_usec;               /* DELAY */
+    const char *said;                /* GATE_ACCESS; NULL: no limit stands there */
+    const char *policy, *state;      /* RateLimit-Policy, RateLimit; NULL: none */
+    const char *retry_after;         /* refused: Retry-After */
+} access_ruling_t;
+
+/** Puts the limits that count for the asker into a new trial. @return how many */
+int access_gather(const access_dir_t *dir, access_asker_t *asker, access_trial_t *trial);
+
+/**
+ * Charges the limits of a place. A refusal is counted and logged here; who is admitted (perhaps after a wait) goes on to access_let_in(), and
+ * to access_trial_leave() at the end.
+ */
+void access_judge(const access_dir_t *dir, access_asker_t *asker, int64_t now_usec, access_trial_t *trial, access_ruling_t *out);
+/** Counted as admitted; its wait, if there was one, is over or certain. */
+void access_let_in(access_asker_t *asker, const access_trial_t *trial, access_ruling_t *out);
+/** Counted as refused by trial->refused. */
+void access_refuse(access_asker_t *asker, const access_trial_t *trial, int64_t now_usec, access_ruling_t *out);
+
+/** Is a client out? Then that is counted. */
+int access_banned(conn_rec *c, const gate_address_t *client);
+/** An answer's status counts for its client's bans. */
+void access_outcome(const access_dir_t *dir, server_rec *s, const gate_address_t *client, int status);
 /** Log line and event of a ban made (or lifted). */
 void access_ban_told(server_rec *s, const gate_ban_t *ban, const char *to, const char *who);
 
@@ -225,6 +236,7 @@ void access_authz_register(apr_pool_t *p);
 extern gate_geo_t *access_geo;
 void access_show_register(void);
 void access_doors_register(void);
+void access_door_register(void);
 void access_state_register(void);
 
 #endif

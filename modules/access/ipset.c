@@ -10,13 +10,13 @@ typedef struct {
     const uint32_t *nodes;
     const uint64_t *branches;
     const char *blocks;
-    const uint64_t *rests;
-    uint64_t node_count, branch_count, block_bytes, rest_count;
+    uint64_t node_count, branch_count, block_bytes;
     int is_v4;
 } family_t;
 
 /* Another process may be overwriting what is read (ipset_store.c): every load is atomic, so that it is merely old or new. */
 #define LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define PREFETCH_LINES 2
 #define NOTHING ((unsigned)-1) /* a word that cannot be right: the image is being overwritten */
 
 static inline int fits(uint64_t at, uint64_t count, uint64_t width, uint64_t size)
@@ -28,7 +28,7 @@ static inline int family_open(const void *image, size_t size, int is_v4, family_
 {
     const ipset_header_t *header = image;
     const ipset_family_t *f;
-    uint64_t node_at, branch_at, block_at, rest_at;
+    uint64_t node_at, branch_at, block_at;
 
     if (size < sizeof *header || LOAD(&header->magic) != IPSET_MAGIC || LOAD(&header->layout) != GATE_IPSET_LAYOUT) {
         return 0;
@@ -39,22 +39,19 @@ static inline int family_open(const void *image, size_t size, int is_v4, family_
     out->block_bytes = LOAD(&f->block_bytes);
     node_at = LOAD(&f->node_at);
     branch_at = LOAD(&f->branch_at);
-    out->rest_count = LOAD(&f->rests);
     block_at = LOAD(&f->block_at);
-    rest_at = LOAD(&f->rest_at);
     if (out->node_count == 0 || !fits(node_at, out->node_count, 4, size) || !fits(branch_at, out->branch_count, 8, size)
-        || !fits(block_at, out->block_bytes, 1, size) || !fits(rest_at, out->rest_count, 8, size)) {
+        || !fits(block_at, out->block_bytes, 1, size)) {
         return 0;
     }
     out->nodes = (const uint32_t *)((const char *)image + node_at);
     out->branches = (const uint64_t *)((const char *)image + branch_at);
     out->blocks = (const char *)image + block_at;
-    out->rests = (const uint64_t *)((const char *)image + rest_at);
     out->is_v4 = is_v4;
     return 1;
 }
 
-/* A leaf's block with its count and rest words; NULL when it is not inside. */
+/* A leaf's block with its count and rest words; NULL when it and the line behind it are not inside. */
 static inline const char *block_of(const family_t *f, uint32_t leaf, uint32_t *count, unsigned *rest_words)
 {
     uint64_t at = (uint64_t)leaf * 8;
@@ -66,35 +63,11 @@ static inline const char *block_of(const family_t *f, uint32_t leaf, uint32_t *c
     head = LOAD((const uint16_t *)(f->blocks + at));
     *count = head & 0xff;
     *rest_words = head >> 8;
-    if (*count > IPSET_LEAF_MAX || *rest_words > 2 || at + ipset_block_size(*count, *rest_words) > f->block_bytes) {
+    if (*count > IPSET_LEAF_MAX || *rest_words > 2
+        || at + ipset_block_size(*count, *rest_words) + IPSET_LINE > f->block_bytes) {
         return NULL;
     }
     return f->blocks + at;
-}
-
-/* The value before the first (last = 0) or after the last start below a node. */
-static unsigned edge_value(const family_t *f, uint32_t node, int last)
-{
-    const char *block;
-    uint32_t count;
-    unsigned rest_words;
-
-    for (int depth = 0; node & IPSET_IS_BRANCH; depth++) {
-        uint32_t index = node & ~IPSET_IS_BRANCH;
-        uint64_t branch, child;
-
-        if (index >= f->branch_count || depth > 128) {
-            return NOTHING;
-        }
-        branch = LOAD(&f->branches[index]);
-        child = ipset_branch_first(branch) + (last ? (UINT64_C(1) << (ipset_branch_bits(branch) & 31)) - 1 : 0);
-        if (child >= f->node_count) {
-            return NOTHING;
-        }
-        node = LOAD(&f->nodes[child]);
-    }
-    block = block_of(f, node, &count, &rest_words);
-    return block ? LOAD((const uint8_t *)block + ipset_values_at(count) + (last ? count : 0)) : NOTHING;
 }
 
 /* Eight of a block's 16-bit words side by side. */
@@ -128,16 +101,48 @@ static inline void count_line(const char *block, uint32_t count, unsigned own, u
     *same = (uint32_t)((((halves_t)equal)[0] + ((halves_t)equal)[1]) * UINT64_C(0x0001000100010001) >> 48);
 }
 
-/* How many starts of a block are at or before the address whose bits from here on are `rest`. */
-static inline uint32_t starts_before(const family_t *f, const char *block, uint32_t count, unsigned rest_words,
-                                     const ipset_key_t *rest)
+/* A start's bits behind its window. */
+static inline ipset_key_t rest_at(const uint64_t *words, unsigned rest_words)
+{
+    ipset_key_t rest = { LOAD(&words[0]), LOAD(&words[1]) };
+
+    rest.hi = rest_words > 0 ? rest.hi : 0;
+    rest.lo = rest_words > 1 ? rest.lo : 0;
+    return rest;
+}
+
+/* 1 if a is at or before b, without a branch. */
+static inline uint32_t at_or_before(const ipset_key_t *a, const ipset_key_t *b)
+{
+    return (uint32_t)((a->hi < b->hi) | ((a->hi == b->hi) & (a->lo <= b->lo)));
+}
+
+/* 1 if the first `bits` (may be less than 0) of this 16 + 112 bits wide difference are 0, without a branch. */
+static inline int agrees(unsigned windows, const ipset_key_t *a, const ipset_key_t *b, int bits)
+{
+    uint64_t first = a->hi ^ b->hi, second = a->lo ^ b->lo;
+    uint64_t hi = (uint64_t)windows << 48 | first >> 16, lo = first << 48 | second >> 16;
+    uint64_t hi_mask = ~(UINT64_MAX >> (bits & 63)), lo_mask = hi_mask;
+
+    hi_mask = bits >= 64 ? UINT64_MAX : bits <= 0 ? 0 : hi_mask;
+    lo_mask = bits >= 128 ? UINT64_MAX : bits <= 64 ? 0 : lo_mask;
+    return ((hi & hi_mask) | (lo & lo_mask)) == 0;
+}
+
+/*
+ * What a block says of the address whose bits from here (`passed`) on are `rest`. Mostly the window is that of no start or of one:
+ * these cases, and whether the address is still in the prefix, are not told apart by branches, which would be guessed wrong and keep
+ * the processor from the next look-up until this one's lines have come. Where no window is the same the rests say nothing, and are
+ * not read: the block's head stands in for them.
+ */
+static inline unsigned block_value(const char *block, uint32_t count, unsigned rest_words, unsigned passed, const ipset_key_t *rest)
 {
     const uint16_t *windows = (const uint16_t *)(block + 2);
+    const uint8_t *values = (const uint8_t *)block + ipset_values_at(count);
     const uint64_t *words;
-    uint64_t index;
-    unsigned own = (unsigned)(rest->hi >> 48);
-    uint32_t less, same;
-    ipset_key_t behind;
+    unsigned own = (unsigned)(rest->hi >> 48), value, gap;
+    uint32_t less, same, before;
+    ipset_key_t behind = ipset_rest(rest, 16), start;
 
     count_line(block, count, own, &less, &same);
     for (uint32_t i = IPSET_LEAF_LINE; i < count; i++) {
@@ -146,23 +151,63 @@ static inline uint32_t starts_before(const family_t *f, const char *block, uint3
         less += window < own;
         same += window == own;
     }
-    if (rest_words == 0 || same == 0) {
-        return less + same < count ? less + same : count;
+    if (less + same > count) { /* it is being overwritten */
+        return NOTHING;
     }
-    index = LOAD((const uint32_t *)(block + ipset_index_at(count)));
-    if (index + (uint64_t)count * rest_words > f->rest_count) {
-        return 0;
-    }
-    words = f->rests + index;
-    behind = ipset_rest(rest, 16);
-    for (; same > 0 && less < count; same--, less++) {
-        uint64_t first = LOAD(&words[(size_t)less * rest_words]);
+    words = (const uint64_t *)(same ? block + ipset_rests_at(count) + (size_t)less * rest_words * 8 : block);
+    start = rest_at(words, rest_words);
+    before = (same > 0) & at_or_before(&start, &behind);
+    for (uint32_t i = 1; i < same; i++) { /* seldom: one branch that is guessed right */
+        ipset_key_t next = rest_at(words + (size_t)i * rest_words, rest_words);
 
-        if (first > behind.hi || (first == behind.hi && rest_words == 2 && LOAD(&words[(size_t)less * 2 + 1]) > behind.lo)) {
+        if (!at_or_before(&next, &behind)) {
             break;
         }
+        start = next;
+        before = i + 1;
     }
-    return less;
+    value = LOAD(&values[less + before]);
+    gap = LOAD(&values[count + 1]);
+    own ^= LOAD((const uint16_t *)block + less + before); /* of the first start's predecessor it is the head: not used below */
+    return (value == 0) | (less + before == 0) | agrees(own, &start, &behind, (int)value - 1 - (int)passed) ? value : gap;
+}
+
+/* The value before the first (last = 0) or after the last start below a node. */
+static unsigned edge_value(const family_t *f, uint32_t node, int last)
+{
+    const ipset_key_t behind_all = { UINT64_MAX, UINT64_MAX };
+    const char *block;
+    uint32_t count;
+    unsigned rest_words, passed = 0;
+
+    for (int depth = 0; node & IPSET_IS_BRANCH; depth++) {
+        uint32_t index = node & ~IPSET_IS_BRANCH;
+        uint64_t branch, child;
+
+        if (index >= f->branch_count || depth > 128) {
+            return NOTHING;
+        }
+        branch = LOAD(&f->branches[index]);
+        child = ipset_branch_first(branch) + (last ? (UINT64_C(1) << (ipset_branch_bits(branch) & 31)) - 1 : 0);
+        if (child >= f->node_count) {
+            return NOTHING;
+        }
+        passed = ipset_branch_at(branch) + ipset_branch_bits(branch);
+        node = LOAD(&f->nodes[child]);
+    }
+    block = block_of(f, node, &count, &rest_words);
+    if (!block) {
+        return NOTHING;
+    }
+    return last ? block_value(block, count, rest_words, passed, &behind_all) : LOAD((const uint8_t *)block + ipset_values_at(count));
+}
+
+/* The lines behind a block's first, which mostly hold its rests, are wanted together with it and not after it. */
+static inline void prefetch_rests(const char *block)
+{
+    for (int line = 1; line <= PREFETCH_LINES; line++) {
+        __builtin_prefetch(block + line * IPSET_LINE);
+    }
 }
 
 static unsigned value_of(const family_t *f, const ipset_key_t *key)
@@ -201,17 +246,20 @@ static unsigned value_of(const family_t *f, const ipset_key_t *key)
         passed = at + bits;
         node = LOAD(&f->nodes[child]);
     }
+    if (!f->is_v4) {
+        prefetch_rests(f->blocks + (uint64_t)node * 8);
+    }
     block = block_of(f, node, &count, &rest_words);
     if (!block) {
         return NOTHING;
     }
     rest = ipset_rest(key, passed);
-    return LOAD((const uint8_t *)block + ipset_values_at(count) + starts_before(f, block, count, rest_words, &rest));
+    return block_value(block, count, rest_words, passed, &rest);
 }
 
 int gate_ipset_find(const void *image, size_t size_bytes, const gate_address_t *address, gate_prefix_t *match)
 {
-    int is_v4 = gate_address_is_v4(address);
+    int is_v4 = gate_address_is_v4(address), in;
     ipset_key_t key;
     family_t family;
     unsigned value;
@@ -221,15 +269,13 @@ int gate_ipset_find(const void *image, size_t size_bytes, const gate_address_t *
     }
     key = ipset_key_of(address, is_v4);
     value = value_of(&family, &key);
-    if (value == 0 || value > (is_v4 ? 33u : 129u)) {
-        return 0;
-    }
-    if (match) {
+    in = value - 1 < (is_v4 ? 33u : 129u);
+    if (match && in) {
         match->address = *address;
         match->bits = (uint8_t)(value - 1);
         gate_address_cut(&match->address, match->bits, match->bits);
     }
-    return 1;
+    return in;
 }
 
 uint32_t gate_ipset_count(const void *image, size_t size_bytes)
@@ -249,8 +295,9 @@ typedef struct {
     uint64_t visited;
 } walk_t;
 
-static void walk_leaf(walk_t *walk, uint32_t leaf)
+static void walk_leaf(walk_t *walk, uint32_t leaf, unsigned passed)
 {
+    const ipset_key_t behind_all = { UINT64_MAX, UINT64_MAX };
     const family_t *f = walk->family;
     uint32_t count;
     unsigned rest_words;
@@ -267,15 +314,15 @@ static void walk_leaf(walk_t *walk, uint32_t leaf)
     if (values[0] != (walk->begun ? walk->value : 0)) {
         walk->fault = "a block does not go on where the one before ended";
     }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i <= count; i++) {
         if (values[i + 1] > (f->is_v4 ? 33 : 129)) {
             walk->fault = "a range has an impossible prefix length";
         }
-        if (i > 0 && (rest_words ? windows[i - 1] > windows[i] : windows[i - 1] >= windows[i])) {
+        if (i > 0 && i < count && (rest_words ? windows[i - 1] > windows[i] : windows[i - 1] >= windows[i])) {
             walk->fault = "starts of a block are out of order";
         }
     }
-    walk->value = values[count];
+    walk->value = block_value(block, count, rest_words, passed, &behind_all);
     walk->begun = 1;
 }
 
@@ -291,7 +338,7 @@ static void walk_node(walk_t *walk, uint64_t self, unsigned passed)
         return;
     }
     if (!(node & IPSET_IS_BRANCH)) {
-        walk_leaf(walk, node);
+        walk_leaf(walk, node, passed);
         return;
     }
     if (index + 1 >= f->branch_count) {

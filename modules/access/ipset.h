@@ -7,7 +7,9 @@
  * Form: prefixes are flattened into the sorted starts of address ranges, each with the length of the prefix that decides there
  * (range search as in M. Zec, L. Rizzo, M. Mikuc, "DXR: towards a billion routing lookups per second in software", 2012); a
  * level-compressed multibit trie (S. Nilsson, G. Karlsson, "IP-address lookup using LC-tries", IEEE JSAC 17(6), 1999) leads to
- * a block of a few neighbouring starts and their answers, which mostly is one cache line. One form for both families.
+ * a block of a few neighbouring starts and their answers, which mostly is one cache line, and of what remains of long starts in the
+ * lines next to it, which are fetched together with it: one wait for memory, and hardly a branch on what comes. Where a prefix
+ * ends needs no start (a start's value tells its prefix), so a prefix among others costs one start. One form for both families.
  *
  * Memory:  the builder uses malloc and is freed by its owner; an image is plain bytes without pointers.
  * Locking: none; an image is immutable. A reader given a range that somebody overwrites meanwhile gets a wrong answer but never
@@ -21,7 +23,7 @@
 
 #include "gate_address.h"
 
-#define GATE_IPSET_LAYOUT 1u
+#define GATE_IPSET_LAYOUT 2u
 
 typedef struct gate_ipset_builder gate_ipset_builder_t;
 

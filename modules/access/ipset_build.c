@@ -26,7 +26,7 @@ typedef struct {
     ipset_key_t *starts;
     uint8_t *values;
     uint32_t start_count;
-    part_t nodes, branches, blocks, rests;
+    part_t nodes, branches, blocks;
     unsigned width;          /* bits of an address */
 } half_t;
 
@@ -61,7 +61,6 @@ void gate_ipset_builder_destroy(gate_ipset_builder_t *builder)
         free(builder->half[i].nodes.bytes);
         free(builder->half[i].branches.bytes);
         free(builder->half[i].blocks.bytes);
-        free(builder->half[i].rests.bytes);
     }
     free(builder);
 }
@@ -137,13 +136,20 @@ static int key_after(const ipset_key_t *key, unsigned bits, ipset_key_t *out)
     return out->hi >= step;
 }
 
-/* Appends a range; one that says the same as the range before is no range of its own. */
+/* Is an address in the prefix that put `start` there with this value? What is in no prefix is all alike. */
+static int same_prefix(const ipset_key_t *start, const ipset_key_t *other, uint8_t value)
+{
+    return value == 0 || ipset_common(start, other) >= value - 1u;
+}
+
+/* Appends a range; one of the same prefix as the range before is no range of its own. */
 static void put_start(half_t *half, const ipset_key_t *key, uint8_t value)
 {
     if (half->start_count && compare_keys(&half->starts[half->start_count - 1], key) == 0) {
         half->start_count--; /* the range before is empty */
     }
-    if (half->start_count && half->values[half->start_count - 1] == value) {
+    if (half->start_count && half->values[half->start_count - 1] == value
+        && same_prefix(&half->starts[half->start_count - 1], key, value)) {
         return;
     }
     half->starts[half->start_count] = *key;
@@ -236,8 +242,8 @@ static uint64_t grow(part_t *part, uint64_t size)
 
 /*
  * How many bits to branch on, for the starts begin .. end-1 which agree before bit `at`: as many as leave at least half of the
- * children with a start of their own (the fill factor of the LC-trie), and twelve starts a child; and where children are few beside
- * the starts, however full: clusters are then told apart in one step, for an eighth of a byte a start.
+ * children with a start of their own (the fill factor of the LC-trie), and 24 starts, or twelve prefixes, a child; and where children
+ * are few beside the starts, however full: clusters are then told apart in one step, for an eighth of a byte a start.
  */
 static unsigned choose_branch(const half_t *half, uint32_t begin, uint32_t end, unsigned at)
 {
@@ -252,7 +258,7 @@ static unsigned choose_branch(const half_t *half, uint32_t begin, uint32_t end, 
         uint64_t children = UINT64_C(1) << branch;
 
         distinct += differ[at + branch - 1];
-        if (children > (end - begin) / 12) {
+        if (children > (end - begin) / 24) {
             break;
         }
         if (distinct * 2 >= children || children * 32 <= end - begin) {
@@ -262,15 +268,35 @@ static unsigned choose_branch(const half_t *half, uint32_t begin, uint32_t end, 
     return best;
 }
 
-/* A block of so many bytes, in one cache line if it fits into one. Returns its offset, or UINT64_MAX. */
-static uint64_t new_block(part_t *blocks, uint64_t size)
+/* A block of so many bytes, the first `together` of them in one cache line if they fit. Returns its offset, or UINT64_MAX. */
+static uint64_t new_block(part_t *blocks, uint64_t size, uint64_t together)
 {
     uint64_t in_line = blocks->used % IPSET_LINE;
 
-    if (in_line + size > IPSET_LINE && size <= IPSET_LINE && grow(blocks, IPSET_LINE - in_line) == UINT64_MAX) {
+    if (in_line + together > IPSET_LINE && together <= IPSET_LINE && grow(blocks, IPSET_LINE - in_line) == UINT64_MAX) {
         return UINT64_MAX;
     }
     return grow(blocks, size);
+}
+
+/* Does start i (begin .. end-1 being those of a leaf) only say that the prefix of the one before has ended? */
+static inline int is_end(const half_t *half, uint32_t begin, uint32_t i)
+{
+    return i > begin && !same_prefix(&half->starts[i - 1], &half->starts[i], half->values[i - 1]);
+}
+
+/* How many of the starts begin .. end-1 a leaf has to hold if its gap is the value that saves most of them. */
+static uint32_t choose_gap(const half_t *half, uint32_t begin, uint32_t end, uint8_t *gap)
+{
+    uint8_t ends[256] = { 0 };
+
+    *gap = 0;
+    for (uint32_t i = begin; i < end; i++) {
+        if (is_end(half, begin, i) && ++ends[half->values[i]] > ends[*gap]) {
+            *gap = half->values[i];
+        }
+    }
+    return end - begin - ends[*gap];
 }
 
 /* How many words behind the windows it takes to tell these starts. */
@@ -286,39 +312,39 @@ static unsigned rest_words(const half_t *half, uint32_t begin, uint32_t end, uns
     return words;
 }
 
-/* A leaf over the starts begin .. end-1, reached after `passed` bits. */
-static int build_leaf(half_t *half, uint32_t self, uint32_t begin, uint32_t end, unsigned passed)
+/* A leaf over the starts begin .. end-1, reached after `passed` bits, which holds `count` of them. */
+static int build_leaf(half_t *half, uint32_t self, uint32_t begin, uint32_t end, unsigned passed, uint32_t count, uint8_t gap)
 {
-    uint32_t count = end - begin;
     unsigned words = rest_words(half, begin, end, passed);
-    uint64_t at = new_block(&half->blocks, ipset_block_size(count, words));
-    uint64_t rest_at = words ? grow(&half->rests, (uint64_t)count * words * 8) : 0;
-    char *block;
-    uint8_t *values;
+    uint64_t at = new_block(&half->blocks, ipset_block_size(count, words), ipset_rests_at(count));
+    uint16_t *window;
+    uint8_t *value;
+    uint64_t *rest;
 
-    if (at == UINT64_MAX || at / 8 >= IPSET_IS_BRANCH || rest_at == UINT64_MAX || rest_at / 8 > UINT32_MAX) {
+    if (at == UINT64_MAX || at / 8 >= IPSET_IS_BRANCH) {
         return -1;
     }
-    block = half->blocks.bytes + at;
-    ((uint16_t *)block)[0] = (uint16_t)(count | words << 8);
-    values = (uint8_t *)block + ipset_values_at(count);
-    values[0] = begin ? half->values[begin - 1] : 0;
-    memcpy(values + 1, half->values + begin, count);
-    if (words) {
-        *(uint32_t *)(block + ipset_index_at(count)) = (uint32_t)(rest_at / 8);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        ipset_key_t behind = ipset_rest(&half->starts[begin + i], passed + 16);
-        uint64_t *rest = words ? (uint64_t *)(half->rests.bytes + rest_at) + (size_t)i * words : NULL;
+    window = (uint16_t *)(half->blocks.bytes + at);
+    value = (uint8_t *)window + ipset_values_at(count);
+    rest = (uint64_t *)((char *)window + ipset_rests_at(count));
+    *window++ = (uint16_t)(count | words << 8);
+    *value++ = begin ? half->values[begin - 1] : 0;
+    for (uint32_t i = begin; i < end; i++) {
+        ipset_key_t behind = ipset_rest(&half->starts[i], passed + 16);
 
-        ((uint16_t *)block)[1 + i] = (uint16_t)(ipset_rest(&half->starts[begin + i], passed).hi >> 48);
+        if (half->values[i] == gap && is_end(half, begin, i)) {
+            continue;
+        }
+        *window++ = (uint16_t)(ipset_rest(&half->starts[i], passed).hi >> 48);
+        *value++ = half->values[i];
         if (words > 0) {
-            rest[0] = behind.hi;
+            *rest++ = behind.hi;
         }
         if (words > 1) {
-            rest[1] = behind.lo;
+            *rest++ = behind.lo;
         }
     }
+    *value = gap;
     ((uint32_t *)half->nodes.bytes)[self] = (uint32_t)(at / 8);
     return 0;
 }
@@ -344,11 +370,12 @@ static uint64_t build_branch(half_t *half, uint32_t self, unsigned at, unsigned 
 static int build_node(half_t *half, uint32_t self, uint32_t begin, uint32_t end, unsigned at)
 {
     unsigned common, skip, bits;
-    uint32_t from = begin;
+    uint32_t from = begin, count;
     uint64_t first;
+    uint8_t gap;
 
-    if (end - begin <= IPSET_LEAF_MAX) {
-        return build_leaf(half, self, begin, end, at);
+    if (end - begin <= 2 * IPSET_LEAF_MAX && (count = choose_gap(half, begin, end, &gap)) <= IPSET_LEAF_MAX) {
+        return build_leaf(half, self, begin, end, at, count, gap);
     }
     common = ipset_common(&half->starts[begin], &half->starts[end - 1]);
     skip = common - at > IPSET_SKIP_MAX ? IPSET_SKIP_MAX : common - at;
@@ -406,8 +433,7 @@ size_t gate_ipset_builder_finish(gate_ipset_builder_t *builder)
         if (half_finish(half) != 0) {
             return 0;
         }
-        size += line_up(half->nodes.used) + line_up(half->branches.used) + line_up(half->blocks.used)
-            + line_up(half->rests.used);
+        size += line_up(half->nodes.used) + line_up(half->branches.used) + line_up(half->blocks.used);
     }
     builder->size_bytes = size;
     return size;
@@ -442,8 +468,6 @@ void gate_ipset_builder_write(const gate_ipset_builder_t *builder, void *where)
         f->branch_at = write_part(&half->branches, where, &at);
         f->block_bytes = half->blocks.used;
         f->block_at = write_part(&half->blocks, where, &at);
-        f->rests = half->rests.used / 8;
-        f->rest_at = write_part(&half->rests, where, &at);
     }
     memcpy(where, &header, sizeof header);
 }

@@ -1,20 +1,22 @@
 /*
  * ipset_image.h - the bytes of an image, for ipset.c (reads) and ipset_build.c (writes).
  *
- * IMAGE:  [ header | v4 nodes, branches, blocks, rests | v6 nodes, branches, blocks, rests ], each part aligned to a cache line.
+ * IMAGE:  [ header | v4 nodes, branches, blocks | v6 nodes, branches, blocks ], each part aligned to a cache line.
  * nodes    4 bytes each: a leaf names its block (offset / 8), a branch its entry in branches.
  * branches 8 bytes each: look at `bits` bits of the address from bit `at` on and go to node first + those bits. If `skip` is not 0,
  *          all starts below have the same `skip` bits before `at`, and the next entry holds them: an address with others lies
  *          before the first or after the last of those starts.
- * blocks   [ head | windows | values | rest index ], aligned to 8 bytes and kept within a cache line where it fits into one:
+ * blocks   [ head | windows | values | gap | rests ], aligned to 8 bytes; what comes before the rests is kept within a cache line
+ *          where it fits into one:
  *   head     2 bytes: count of range starts, and how many rest words each has << 8
  *   windows  2 bytes each, ascending: 16 bits of the start from the place the trie has come to
  *   values   count + 1 bytes: of addresses before the first start, from the first on, from the second on, ..
  *            0: not in the set; else 1 + bits of the prefix that put them there
- *   rest index  4 bytes, only if there are rest words: where in rests they begin
- *          (Behind the last block there is a line of zeros, so that one may always read a line.)
- * rests    8 bytes each: for starts that are not told by their windows, one or two words of the bits behind. Apart from the blocks,
- *          for they are read only when windows agree.
+ *   gap      1 byte: the value of an address that is no longer in the prefix which the value before it tells; so where a prefix
+ *            ends and this value begins, there need be no start, and a prefix among others has one start and not two
+ *   rests    8 bytes each, aligned to 8: for starts that are not told by their windows, one or two words of the bits behind. They
+ *            stand in the lines next to the windows, so that a reader can ask for all of these lines before it has any of them.
+ *            (Behind the last block there is a line of zeros, so that one may always read a line, or a rest too many.)
  */
 #ifndef GATE_ACCESS_IPSET_IMAGE_H
 #define GATE_ACCESS_IPSET_IMAGE_H
@@ -22,7 +24,7 @@
 #include <stdint.h>
 #include "ipset.h"
 
-#define IPSET_MAGIC UINT64_C(0x3174657370694721) /* "!Gipset1" */
+#define IPSET_MAGIC UINT64_C(0x3274657370694721) /* "!Gipset2" */
 #define IPSET_LEAF_MAX 40  /* most starts in a block */
 #define IPSET_LEAF_LINE 23 /* so many are compared at once */
 #define IPSET_BRANCH_MAX 22
@@ -33,7 +35,6 @@ typedef struct {
     uint64_t nodes, node_at;          /* count, byte offset in the image */
     uint64_t branches, branch_at;
     uint64_t block_bytes, block_at;
-    uint64_t rests, rest_at;
 } ipset_family_t;
 
 typedef struct {
@@ -61,10 +62,10 @@ static inline unsigned ipset_branch_bits(uint64_t branch) { return (unsigned)(br
 
 /* Where the parts of a block begin. */
 static inline uint32_t ipset_values_at(uint32_t count) { return 2 + 2 * count; }
-static inline uint32_t ipset_index_at(uint32_t count) { return (2 + 2 * count + count + 1 + 3) & ~3u; }
+static inline uint32_t ipset_rests_at(uint32_t count) { return (2 + 2 * count + count + 2 + 7) & ~7u; }
 static inline uint32_t ipset_block_size(uint32_t count, unsigned rest_words)
 {
-    return (ipset_index_at(count) + (rest_words ? 4 : 0) + 7) & ~7u;
+    return ipset_rests_at(count) + count * rest_words * 8;
 }
 
 /* The key from bit `at` (0..128) on, zeros behind. */

@@ -113,6 +113,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_log_transaction(access_log, NULL, NULL, APR_HOOK_REALLY_FIRST);
     access_authz_register(p);
     access_doors_register();
+    access_door_register();
 }
 
 AP_DECLARE_MODULE(gate_access) = {

@@ -130,7 +130,7 @@ static void measure(const char *name, shape_fn shape, uint32_t n, int v4)
         gate_ipset_builder_add(builder, &prefixes[i], 0);
     }
     size = gate_ipset_builder_finish(builder);
-    image = malloc(size);
+    image = aligned_alloc(64, size); /* as shared memory is */
     gate_ipset_builder_write(builder, image);
     built = now() - began;
     gate_ipset_builder_destroy(builder);

@@ -273,6 +273,54 @@ static void test_like_a_list(void **state)
     }
 }
 
+/* Prefixes of one length side by side, with holes here and there, in a wider one and without: ends that are starts of others. */
+static void test_neighbours(void **state)
+{
+    static list_t list;
+
+    (void)state;
+    for (int turn = 0; turn < 24; turn++) {
+        gate_ipset_builder_t *builder = gate_ipset_builder_create();
+        int v4 = turn & 1, wide = turn & 2, bits = (v4 ? 20 : 80) + turn / 4 * 2;
+        set_t set;
+
+        list.count = 0;
+        for (unsigned i = 0; i < 400; i++) {
+            gate_prefix_t *prefix = &list.prefix[list.count];
+            unsigned shift = (unsigned)(128 - (bits + (v4 ? 96 : 0))), value = (i + 7) << shift % 8;
+
+            if (i && dice() % 6 == 0) {
+                continue;
+            }
+            prefix->address = random_address(v4, 0);
+            memset(prefix->address.bytes + (v4 ? 12 : 0), 0, v4 ? 4 : 16);
+            prefix->address.bytes[v4 ? 12 : 0] = 0x20;
+            for (int at = 15 - (int)shift / 8; value; at--, value >>= 8) {
+                prefix->address.bytes[at] = (uint8_t)value;
+            }
+            prefix->bits = (uint8_t)(i ? bits : wide ? bits - 12 : bits);
+            gate_address_cut(&prefix->address, prefix->bits, prefix->bits);
+            list.exclude[list.count] = i && dice() % 9 == 0;
+            gate_ipset_builder_add(builder, prefix, list.exclude[list.count++]);
+        }
+        set = finished(builder);
+        for (int i = 0; i < list.count; i++) {
+            gate_address_t a = list.prefix[i].address, b = a;
+
+            compare(&set, &list, &a);
+            for (int at = 15; at >= (v4 ? 12 : 0) && a.bytes[at]-- == 0; at--) { }
+            compare(&set, &list, &a);
+            for (int bit = list.prefix[i].bits + (v4 ? 96 : 0); bit < 128; bit++) {
+                b.bytes[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
+            }
+            compare(&set, &list, &b);
+            for (int at = 15; at >= (v4 ? 12 : 0) && ++b.bytes[at] == 0; at--) { }
+            compare(&set, &list, &b);
+        }
+        free(set.image);
+    }
+}
+
 static void test_nested_to_the_end(void **state)
 {
     static list_t list;
@@ -406,7 +454,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_longest_match), cmocka_unit_test(test_edges), cmocka_unit_test(test_families_apart),
-        cmocka_unit_test(test_twice), cmocka_unit_test(test_like_a_list), cmocka_unit_test(test_nested_to_the_end),
+        cmocka_unit_test(test_twice), cmocka_unit_test(test_like_a_list), cmocka_unit_test(test_neighbours),
+        cmocka_unit_test(test_nested_to_the_end),
         cmocka_unit_test(test_rubbish_is_harmless), cmocka_unit_test(test_validator_sees), cmocka_unit_test(test_file_forms),
         cmocka_unit_test(test_file_errors), cmocka_unit_test(test_file_host_bits)
     };

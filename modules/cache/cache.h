@@ -24,6 +24,7 @@
 #include "gate_time.h"
 #include "head.h"
 #include "key.h"
+#include "look.h"
 #include "purge.h"
 #include "store.h"
 #include "variant.h"
@@ -84,6 +85,8 @@ const gate_key_rule_t *const *cache_config_rules(apr_pool_t *p);
 
 /** What counts in a place, defaults filled in; NULL when neither GateCache nor GateCachePurge is on. */
 const cache_dir_conf_t *cache_conf(const request_rec *r);
+/** The same out of a per-directory vector; in p. */
+const cache_dir_conf_t *cache_conf_of(apr_pool_t *p, const ap_conf_vector_t *vector);
 
 gate_cache_policy_t cache_policy(const cache_dir_conf_t *conf);
 
@@ -103,16 +106,10 @@ typedef struct {
     int again;                    /* the member's 304 was about something else: ask without conditions */
     int64_t arrived_usec;         /* monotonic */
     const cache_dir_conf_t *conf;
-    gate_key_t key;
-    uint64_t flight_hash;
-    gate_cc_t asked;
-    gate_accept_t accept;
+    gate_look_t look;             /* the stored answer, when there is one: its head held, the bytes copied */
     uint64_t purge_seq;
     apr_time_t request_time;
     gate_seat_on_t flight;
-    /* the stored answer, when there is one: head held, bytes copied */
-    gate_pin_t held;
-    gate_head_view_t head;
     const char *fwd;              /* Cache-Status: why it went to the member; NULL: it did not */
     const char *detail;
     int collapsed;
@@ -136,6 +133,8 @@ cache_request_t *cache_request_of(const request_rec *r);
 /** This process's store; NULL: none. */
 extern gate_store_t *cache_store;
 void cache_count(int which, uint64_t n);
+/** Of the methods that are no GET: does it change nothing? */
+int cache_method_safe(const char *method);
 /** A request's record, made here. */
 cache_request_t *cache_request_make(request_rec *r, const cache_dir_conf_t *conf);
 /** GET and HEAD from the second step on: what was looked up is held in c, or nothing is. */
@@ -153,12 +152,11 @@ int cache_pass_by(request_rec *r, cache_request_t *c);
 const char *cache_request_read(request_rec *r, cache_request_t *c);
 /** In post_config: gives each server the name that keys know it by. */
 void cache_name_servers(apr_pool_t *pconf, server_rec *s);
-/** Looks the stored answer up: held and head are set. */
-int cache_find(request_rec *r, cache_request_t *c);
-void cache_let_go(cache_request_t *c);
-/** Does a held head suit this request? Its date, or -1. */
-int64_t cache_suits(request_rec *r, cache_request_t *c, const gate_head_view_t *head);
-const char *cache_vary_key(request_rec *r, cache_request_t *c, const apr_table_t *response, size_t *len);
+gate_look_rule_t cache_look_rule(const cache_dir_conf_t *conf);
+/** A look of this request; nothing is read yet. */
+void cache_look_begin(gate_look_t *look, request_rec *r, const cache_dir_conf_t *conf);
+/** The name that a server has in keys. */
+const char *cache_server_name(const server_rec *s);
 
 /* ---- cache_answer.c ------------------------------------------------------------------------------------------------------- */
 
@@ -170,14 +168,14 @@ const char *cache_vary_key(request_rec *r, cache_request_t *c, const apr_table_t
 int cache_answer(request_rec *r, cache_request_t *c, ap_filter_t *out);
 /** Follows a fetch that is under way. @return as above */
 int cache_answer_flowing(request_rec *r, cache_request_t *c, gate_ref_t head);
-/** Adds what every answer of a route bears; the table is the answer's. */
+/** Adds what every answer of a route bears; the table is the answer's. wants_variants: mod_deflate and mod_brotli leave it alone. */
 void cache_decorate(request_rec *r, cache_request_t *c, apr_table_t *headers, int wants_variants);
 /** Cache-Status, appended to the member's (RFC 9211), and GATE_CACHE. */
 void cache_status(request_rec *r, cache_request_t *c, apr_table_t *headers, const char *word);
 /** Does the configuration want variants of such an answer? */
 int cache_wants_variants(const cache_request_t *c, int status, const apr_table_t *headers, uint64_t length);
 /** RFC 9110, 13: 304 or 412 instead of the selected answer. @return HTTP_OK, or that status */
-int cache_condition(request_rec *r, const apr_table_t *headers);
+int cache_condition(const cache_request_t *c, const apr_table_t *headers);
 
 /* ---- cache_bucket.c ------------------------------------------------------------------------------------------------------- */
 
@@ -189,6 +187,8 @@ void cache_body_append(apr_bucket_brigade *bb, gate_pin_t *pin, uint64_t from, u
 void cache_filters_register(void);
 void cache_filter_add(request_rec *r, cache_request_t *c);
 void cache_invalidate_add(request_rec *r, cache_request_t *c);
+/** An unsafe method was answered: what it names is forgotten (RFC 9111, 4.4). own: the canonical URL of the request */
+void cache_invalidate(apr_pool_t *p, const char *own, int status, const apr_table_t *answer);
 /** After the handlers: what was not ended by the filter is. */
 void cache_filter_end(request_rec *r, cache_request_t *c);
 /** Puts the client's own headers back. */
@@ -200,10 +200,10 @@ void cache_change_header(request_rec *r, cache_request_t *c, const char *name, c
 
 /** The member's own fields: what other modules had put beside before the handlers ran is theirs, of this request. */
 apr_table_t *cache_member_fields(request_rec *r, cache_request_t *c);
-/** Has every field a name and a value as HTTP wants them (trap 4)? */
-int cache_fields_sound(const apr_table_t *answer);
 /** The headers without the cookies that GateCacheStripCookie names; the same table when there are none. */
-apr_table_t *cache_strip_cookies(request_rec *r, cache_request_t *c, apr_table_t *headers);
+apr_table_t *cache_strip_cookies(apr_pool_t *p, const cache_dir_conf_t *conf, apr_table_t *headers);
+/** Without the fields that are between the member and us: purge tags, our own Cache-Control. */
+void cache_drop_tags(const cache_dir_conf_t *conf, apr_table_t *headers);
 /** Takes the purge tags off the answer: they are between the member and us (trap 53). @return how many there were */
 uint32_t cache_take_tags(request_rec *r, cache_request_t *c, uint64_t *tags);
 
@@ -220,13 +220,17 @@ void cache_workers_stopping(void);
 /** Fetches the held object anew behind the client's back, if nobody does. */
 void cache_refresh(request_rec *r, cache_request_t *c);
 /** Has the missing codings of an object made, if nobody does. */
-void cache_variants(const cache_request_t *c, const gate_key_t *key, gate_ref_t head);
+void cache_codings(const cache_compress_t *compress, uint64_t hash, gate_ref_t head);
 
 /* ---- cache_purge.c -------------------------------------------------------------------------------------------------------- */
 
 int cache_purge_request(request_rec *r);
 /** Purges as an admin or a request names it. @return objects hit; -1: `what` is no URL (*why) */
 int64_t cache_purge(apr_pool_t *p, gate_purge_e kind, const char *what, const char *base, int soft, const char **why);
+
+/* ---- cache_door.c --------------------------------------------------------------------------------------------------------- */
+
+void cache_door_register(void);
 
 /* ---- cache_section.c ------------------------------------------------------------------------------------------------------ */
 

@@ -15,37 +15,20 @@
 
 void cache_status(request_rec *r, cache_request_t *c, apr_table_t *headers, const char *word)
 {
-    const char *theirs = gate_field(r->pool, headers, "Cache-Status"), *ttl = "", *status = "";
-    int ours = c->head.head && (!c->fwd || c->member_status == HTTP_NOT_MODIFIED || c->collapsed);
+    int ours = c->look.head.head && (!c->fwd || c->member_status == HTTP_NOT_MODIFIED || c->collapsed);
+    gate_status_words_t words = { .fwd = c->fwd, .member_status = c->member_status, .collapsed = c->collapsed, .stored = c->storing,
+                                  .has_ttl = ours, .detail = c->detail };
 
     if (ours) {
-        ttl = apr_pstrcat(r->pool, "; ttl=", apr_ltoa(r->pool, (long)gate_ttl(&c->head.head->fresh, gate_mono_usec())), NULL);
+        words.ttl = gate_ttl(&c->look.head.head->fresh, gate_mono_usec());
     }
-    if (c->fwd && c->member_status) {
-        status = apr_pstrcat(r->pool, "; fwd-status=", apr_itoa(r->pool, c->member_status), NULL);
-    }
-    apr_table_setn(headers, "Cache-Status",
-                   apr_pstrcat(r->pool, theirs ? theirs : "", theirs ? ", " : "", "gatehouse", c->fwd ? "; fwd=" : "; hit",
-                               c->fwd ? c->fwd : "", status, c->fwd && c->collapsed ? "; collapsed" : "",
-                               c->fwd && c->storing ? "; stored" : "", ttl, c->detail ? "; detail=" : "",
-                               c->detail ? c->detail : "", NULL));
+    gate_status_put(r->pool, &words, headers);
     apr_table_setn(r->subprocess_env, "GATE_CACHE", word);
-}
-
-static void add_vary(request_rec *r, apr_table_t *headers)
-{
-    const char *vary = gate_field(r->pool, headers, "Vary");
-
-    if (!gate_list_has(vary, "Accept-Encoding") && !gate_list_has(vary, "*")) {
-        apr_table_setn(headers, "Vary", vary && *vary ? apr_pstrcat(r->pool, vary, ", Accept-Encoding", NULL) : "Accept-Encoding");
-    }
 }
 
 void cache_decorate(request_rec *r, cache_request_t *c, apr_table_t *headers, int wants_variants)
 {
-    if (c->conf->compress && c->conf->compress->on) {
-        add_vary(r, headers);
-    }
+    gate_look_decorate(&c->look, headers);
     if (wants_variants) {
         /* the codings of this answer are made once, by us */
         apr_table_setn(r->subprocess_env, "no-gzip", "1");
@@ -87,12 +70,9 @@ int cache_wants_variants(const cache_request_t *c, int status, const apr_table_t
     return !(cc.flags & GATE_CC_NO_TRANSFORM);
 }
 
-int cache_condition(request_rec *r, const apr_table_t *headers)
+int cache_condition(const cache_request_t *c, const apr_table_t *headers)
 {
-    int64_t date = apr_table_get(r->headers_in, "If-Modified-Since") || apr_table_get(r->headers_in, "If-Unmodified-Since")
-                       ? gate_http_date(apr_table_get(headers, "Date")) : 0;
-
-    switch (gate_conditions(r->pool, r->headers_in, apr_table_get(headers, "ETag"), apr_table_get(headers, "Last-Modified"), date)) {
+    switch (gate_look_condition(&c->look, headers)) {
     case GATE_COND_NOT_MODIFIED:
         cache_count(GATE_COUNT_not_modified, 1);
         return HTTP_NOT_MODIFIED;
@@ -103,53 +83,15 @@ int cache_condition(request_rec *r, const apr_table_t *headers)
     }
 }
 
-/* ---- which body ------------------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    gate_pin_t pin;
-    gate_coding_e coding;         /* of what is sent */
-    uint64_t length;
-    int unpack;                   /* stored as gzip for one who does not take it */
-} body_t;
-
-static unsigned codings_there(const cache_request_t *c)
-{
-    unsigned have = 1u << c->head.head->coding;
-
-    if (c->head.head->coding == GATE_CODING_IDENTITY && c->head.head->compressible && c->conf->compress
-        && c->conf->compress->on) {
-        for (int i = GATE_CODING_BR; i < GATE_CODINGS; i++) {
-            have |= gate_store_body(cache_store, c->held.ref, (gate_coding_e)i) ? 1u << i : 0;
-        }
-    }
-    return have;
-}
-
-/* Holds the body that this client gets. @return 0: it went meanwhile */
-static int choose_body(request_rec *r, cache_request_t *c, const char *etag, body_t *body)
-{
-    gate_choice_t choice = { &c->accept, codings_there(c), etag, gate_field(r->pool, r->headers_in, "If-None-Match"),
-                             apr_table_get(r->headers_in, "If-Range") };
-    int chosen = gate_choose(r->pool, &choice), stored = c->head.head->coding;
-
-    body->unpack = chosen < 0 && stored == GATE_CODING_GZIP;
-    body->coding = chosen < 0 ? (gate_coding_e)stored : (gate_coding_e)chosen;
-    if (!gate_store_pin(cache_store, gate_store_body(cache_store, c->held.ref,
-                                                     (int)body->coding == stored ? GATE_CODING_IDENTITY : body->coding),
-                        &body->pin)) {
-        return 0;
-    }
-    body->length = gate_store_length(cache_store, body->pin.ref);
-    return 1;
-}
+/* ---- a body that has to be unpacked --------------------------------------------------------------------------------------------- */
 
 static uint64_t piece(void *ctx, uint64_t offset, const void **data)
 {
-    return gate_store_piece(cache_store, ((body_t *)ctx)->pin.ref, offset, data);
+    return gate_store_piece(cache_store, ((gate_body_t *)ctx)->pin.ref, offset, data);
 }
 
 /* @return the unpacked bytes in a bucket; NULL: they cannot be unpacked */
-static apr_bucket *unpack(body_t *body, apr_bucket_alloc_t *alloc)
+static apr_bucket *unpack(gate_body_t *body, apr_bucket_alloc_t *alloc)
 {
     gate_source_t from = { piece, body, body->length, NULL };
     size_t len;
@@ -164,11 +106,6 @@ static apr_bucket *unpack(body_t *body, apr_bucket_alloc_t *alloc)
 }
 
 /* ---- the answer ----------------------------------------------------------------------------------------------------------------- */
-
-static void set_age(request_rec *r, cache_request_t *c, apr_table_t *headers)
-{
-    apr_table_setn(headers, "Age", apr_ltoa(r->pool, (long)gate_age(&c->head.head->fresh, gate_mono_usec())));
-}
 
 /*
  * httpd writes a Date of its own unless the answer comes through a proxy. A stored one keeps its Date, so for as long as the
@@ -190,7 +127,7 @@ static void put_headers(request_rec *r, cache_request_t *c, apr_table_t *headers
 {
     const char *type = apr_table_get(headers, "Content-Type");
 
-    r->status = c->head.head->status;
+    r->status = c->look.head.head->status;
     r->status_line = NULL;
     r->headers_out = r->proxyreq || apr_is_empty_table(r->headers_out) ? headers
                                                                       : apr_table_overlay(r->pool, r->headers_out, headers);
@@ -198,30 +135,6 @@ static void put_headers(request_rec *r, cache_request_t *c, apr_table_t *headers
         ap_set_content_type(r, type);
     }
     r->no_local_copy = 1;
-}
-
-/* Headers that tell the chosen coding from the stored one. */
-static void describe_body(request_rec *r, cache_request_t *c, apr_table_t *headers, const body_t *body)
-{
-    const char *etag = apr_table_get(headers, "ETag");
-
-    if (body->unpack) {
-        apr_table_unset(headers, "Content-Encoding");
-        apr_table_unset(headers, "Content-MD5");
-        if (etag && strncmp(etag, "W/", 2)) {
-            apr_table_setn(headers, "ETag", apr_pstrcat(r->pool, "W/", etag, NULL));
-        }
-    }
-    else if ((int)body->coding != c->head.head->coding) {
-        apr_table_setn(headers, "Content-Encoding", gate_coding_name(body->coding));
-        etag = gate_etag_for(r->pool, etag, body->coding);
-        if (etag) {
-            apr_table_setn(headers, "ETag", etag);
-        }
-    }
-    if (c->head.head->status == HTTP_OK) {
-        apr_table_setn(headers, "Accept-Ranges", "bytes");
-    }
 }
 
 static const char *count_answer(cache_request_t *c)
@@ -234,7 +147,7 @@ static const char *count_answer(cache_request_t *c)
         cache_count(GATE_COUNT_revalidated, 1);
         return "revalidated";
     }
-    if (gate_ttl(&c->head.head->fresh, gate_mono_usec()) <= 0 || atomic_load(&c->head.head->soft)) {
+    if (gate_ttl(&c->look.head.head->fresh, gate_mono_usec()) <= 0 || atomic_load(&c->look.head.head->soft)) {
         cache_count(GATE_COUNT_stale, 1);
         return "stale";
     }
@@ -242,12 +155,11 @@ static const char *count_answer(cache_request_t *c)
     return "hit";
 }
 
-static int send_body(request_rec *r, cache_request_t *c, ap_filter_t *out, body_t *body, apr_bucket *unpacked)
+static int send_body(request_rec *r, cache_request_t *c, ap_filter_t *out, gate_body_t *body, apr_bucket *unpacked)
 {
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    int condition = cache_condition(r, r->headers_out);
+    int condition = cache_condition(c, r->headers_out);
 
-    (void)c;
     if (condition == HTTP_PRECONDITION_FAILED) {
         gate_store_unpin(cache_store, &body->pin);
         if (unpacked) {
@@ -281,25 +193,25 @@ int cache_answer(request_rec *r, cache_request_t *c, ap_filter_t *out)
 {
     apr_table_t *headers = apr_table_make(r->pool, 24);
     apr_bucket *unpacked = NULL;
-    body_t body;
+    gate_body_t body;
 
-    gate_head_fields(&c->head, headers);
-    if (!choose_body(r, c, apr_table_get(headers, "ETag"), &body)) {
+    gate_head_fields(&c->look.head, headers);
+    if (!gate_look_body(&c->look, apr_table_get(headers, "ETag"), &body)) {
         return DECLINED;
     }
     if (body.unpack && !(unpacked = unpack(&body, r->connection->bucket_alloc))) {
         body.unpack = 0;
     }
-    gate_store_touch(cache_store, c->held.ref);
-    describe_body(r, c, headers, &body);
-    set_age(r, c, headers);
+    gate_store_touch(cache_store, c->look.held.ref);
+    gate_look_describe(&c->look, &body, headers);
+    gate_look_age(&c->look, gate_mono_usec(), headers);
     cache_status(r, c, headers, count_answer(c));
-    cache_decorate(r, c, headers, c->head.head->compressible != 0);
+    cache_decorate(r, c, headers, c->look.head.head->compressible != 0);
     put_headers(r, c, headers);
-    if (c->head.head->compressible && !c->background) {
-        cache_variants(c, &c->key, c->held.ref);
+    if (c->look.head.head->compressible && !c->background) {
+        cache_codings(c->conf->compress, c->look.key.hash, c->look.held.ref);
     }
-    cache_let_go(c);
+    gate_look_drop(&c->look);
     return send_body(r, c, out, &body, unpacked);
 }
 
@@ -360,25 +272,25 @@ int cache_answer_flowing(request_rec *r, cache_request_t *c, gate_ref_t head)
     gate_pin_t body;
     uint64_t len;
 
-    if (!gate_store_pin(cache_store, head, &c->held)) {
+    if (!gate_store_pin(cache_store, head, &c->look.held)) {
         return DECLINED;
     }
     len = gate_store_piece(cache_store, head, 0, &bytes);
-    if (!len || !gate_head_read(apr_pmemdup(r->pool, bytes, len), len, &c->head) || cache_suits(r, c, &c->head) < 0
-        || c->head.head->coding != GATE_CODING_IDENTITY || AP_STATUS_IS_HEADER_ONLY(c->head.head->status)
+    if (!len || !gate_head_read(apr_pmemdup(r->pool, bytes, len), len, &c->look.head) || gate_look_suits(&c->look, &c->look.head) < 0
+        || c->look.head.head->coding != GATE_CODING_IDENTITY || AP_STATUS_IS_HEADER_ONLY(c->look.head.head->status)
         || !gate_store_pin(cache_store, gate_store_body(cache_store, head, GATE_CODING_IDENTITY), &body)) {
-        cache_let_go(c);
+        gate_look_drop(&c->look);
         return DECLINED;
     }
-    gate_head_fields(&c->head, headers);
-    set_age(r, c, headers);
+    gate_head_fields(&c->look.head, headers);
+    gate_look_age(&c->look, gate_mono_usec(), headers);
     cache_status(r, c, headers, count_answer(c));
-    cache_decorate(r, c, headers, c->head.head->compressible != 0);
+    cache_decorate(r, c, headers, c->look.head.head->compressible != 0);
     put_headers(r, c, headers);
-    ap_set_content_length(r, (apr_off_t)c->head.head->body_len);
-    len = c->head.head->body_len;
-    cache_let_go(c);
-    switch (cache_condition(r, r->headers_out)) {
+    ap_set_content_length(r, (apr_off_t)c->look.head.head->body_len);
+    len = c->look.head.head->body_len;
+    gate_look_drop(&c->look);
+    switch (cache_condition(c, r->headers_out)) {
     case HTTP_NOT_MODIFIED:
         r->status = HTTP_NOT_MODIFIED;
         end_stream(r, 1);

@@ -71,17 +71,22 @@ cache_server_conf_t cache_server_values(server_rec *s)
     return values;
 }
 
-const cache_dir_conf_t *cache_conf(const request_rec *r)
+const cache_dir_conf_t *cache_conf_of(apr_pool_t *p, const ap_conf_vector_t *vector)
 {
-    const cache_dir_conf_t *conf = ap_get_module_config(r->per_dir_config, &gate_cache_module);
+    const cache_dir_conf_t *conf = ap_get_module_config(vector, &gate_cache_module);
     cache_dir_conf_t *values;
 
     if (!conf || (conf->on != 1 && conf->purge != 1)) {
         return NULL;
     }
-    values = apr_pmemdup(r->pool, conf, sizeof *conf);
+    values = apr_pmemdup(p, conf, sizeof *conf);
     cache_dir_conf_defaults(values);
     return values;
+}
+
+const cache_dir_conf_t *cache_conf(const request_rec *r)
+{
+    return cache_conf_of(r->pool, r->per_dir_config);
 }
 
 gate_cache_policy_t cache_policy(const cache_dir_conf_t *conf)

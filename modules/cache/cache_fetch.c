@@ -28,14 +28,14 @@ static const char *stored_field(request_rec *r, const cache_request_t *c, const 
 {
     apr_table_t *fields = apr_table_make(r->pool, 24);
 
-    gate_head_fields(&c->head, fields);
+    gate_head_fields(&c->look.head, fields);
     return apr_table_get(fields, name);
 }
 
 /* One of a few forms, so that what comes suits all who ask in it; identity where we make the codings ourselves. */
 static void normalise_encoding(request_rec *r, cache_request_t *c)
 {
-    const char *wanted = c->conf->compress && c->conf->compress->on ? "identity" : gate_accept_class(&c->accept);
+    const char *wanted = c->conf->compress && c->conf->compress->on ? "identity" : gate_accept_class(&c->look.accept);
 
     if (apr_table_get(r->headers_in, "Accept-Encoding")) {
         cache_change_header(r, c, "Accept-Encoding", wanted);
@@ -120,7 +120,7 @@ static int go(request_rec *r, cache_request_t *c)
         rc = run_handlers(r, c);
     }
     if (failed(rc) && !c->seen_head && !c->swallow) {
-        if (c->head.head && gate_stale_on_error(&c->head.head->fresh, &c->asked, rc, gate_mono_usec()) && !c->background) {
+        if (c->look.head.head && gate_stale_on_error(&c->look.head.head->fresh, &c->look.asked, rc, gate_mono_usec()) && !c->background) {
             c->detail = "STALE-IF-ERROR";
             cache_count(GATE_COUNT_stale_error, 1);
             ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, GATE_LOGNO(0710)
@@ -136,7 +136,7 @@ static int go(request_rec *r, cache_request_t *c)
 int cache_fetch_now(request_rec *r, cache_request_t *c)
 {
     c->mode = CACHE_FETCHING;
-    if (c->head.head) {
+    if (c->look.head.head) {
         c->mode = ask_to_validate(r, c) ? CACHE_VALIDATING : CACHE_FETCHING;
     }
     else {
@@ -152,12 +152,12 @@ typedef enum { FOLLOW_DONE, FOLLOW_AGAIN, FOLLOW_ALONE } follow_e;
 /* The fetch that was followed is over, well: is there something for us? */
 static follow_e take_result(request_rec *r, cache_request_t *c, int *rc)
 {
-    if (!cache_find(r, c)) {
+    if (!gate_look_find(&c->look)) {
         return FOLLOW_ALONE;
     }
     /* what was fetched after we had asked is as good as validated for us, but for no-cache */
-    if (gate_freshness_judge(&c->head.head->fresh, &c->asked, 0, gate_mono_usec()) == GATE_VALIDATE
-        && (c->head.head->fresh.received_usec < c->arrived_usec || gate_freshness_useless(&c->head.head->fresh))) {
+    if (gate_freshness_judge(&c->look.head.head->fresh, &c->look.asked, 0, gate_mono_usec()) == GATE_VALIDATE
+        && (c->look.head.head->fresh.received_usec < c->arrived_usec || gate_freshness_useless(&c->look.head.head->fresh))) {
         return FOLLOW_ALONE;
     }
     c->collapsed = 1;
@@ -211,7 +211,7 @@ static follow_e follow(request_rec *r, cache_request_t *c, int64_t deadline, int
 
 gate_join_e cache_join(cache_request_t *c)
 {
-    gate_wish_t wish = { c->flight_hash, c->key.hash, c->key.url, c->purge_seq };
+    gate_wish_t wish = { c->look.flight_hash, c->look.key.hash, c->look.key.url, c->purge_seq };
 
     return gate_flight_join(cache_store, &wish, gate_mono_usec(), c->conf->wait_usec, &c->flight);
 }
@@ -252,7 +252,7 @@ static int fetch_partly(const request_rec *r)
 static int pass_by(request_rec *r, cache_request_t *c, int count)
 {
     cache_count(count, 1);
-    c->mode = r->header_only && c->head.head ? CACHE_HEADING : CACHE_PASSING;
+    c->mode = r->header_only && c->look.head.head ? CACHE_HEADING : CACHE_PASSING;
     translate_tags(r, c);
     return go(r, c);
 }
@@ -268,8 +268,8 @@ int cache_fetch(request_rec *r, cache_request_t *c)
 {
     int rc = DECLINED;
 
-    c->fwd = c->head.head ? (c->asked.flags & GATE_CC_NO_CACHE ? "request" : "stale") : "uri-miss";
-    if (c->asked.flags & GATE_CC_ONLY_IF_CACHED) {
+    c->fwd = c->look.head.head ? (c->look.asked.flags & GATE_CC_NO_CACHE ? "request" : "stale") : "uri-miss";
+    if (c->look.asked.flags & GATE_CC_ONLY_IF_CACHED) {
         cache_count(GATE_COUNT_only_if_cached, 1);
         mark_error(r, c, HTTP_GATEWAY_TIME_OUT);
         return HTTP_GATEWAY_TIME_OUT;
@@ -277,11 +277,11 @@ int cache_fetch(request_rec *r, cache_request_t *c)
     if (r->header_only) {
         return pass_by(r, c, GATE_COUNT_bypass_method);
     }
-    if (c->asked.flags & GATE_CC_NO_STORE) {
-        cache_let_go(c);
+    if (c->look.asked.flags & GATE_CC_NO_STORE) {
+        gate_look_drop(&c->look);
         return pass_by(r, c, GATE_COUNT_bypass_no_store);
     }
-    if (!c->head.head && fetch_partly(r)) {
+    if (!c->look.head.head && fetch_partly(r)) {
         return pass_by(r, c, GATE_COUNT_bypass_range);
     }
     if (apr_table_get(r->headers_in, "Authorization")) {
@@ -292,8 +292,8 @@ int cache_fetch(request_rec *r, cache_request_t *c)
         return rc;
     }
     cache_count(GATE_COUNT_miss, 1);
-    c->fwd = c->head.head ? c->fwd : "uri-miss";
-    if (!c->head.head && !c->flight.place && gate_passed(cache_store, c->flight_hash, gate_mono_usec())) {
+    c->fwd = c->look.head.head ? c->fwd : "uri-miss";
+    if (!c->look.head.head && !c->flight.place && gate_passed(cache_store, c->look.flight_hash, gate_mono_usec())) {
         /* known not to be storable: conditions are the member's matter again */
         c->mode = CACHE_FETCHING;
         translate_tags(r, c);

@@ -82,7 +82,7 @@ static int same_object(void *ctx, const void *bytes, uint64_t len)
 
 static gate_purged_e purged_since(const cache_request_t *c)
 {
-    gate_purge_query_t query = { c->purge_seq, c->key.hash, c->key.url, c->parts.tags, c->parts.tags_n, 0 };
+    gate_purge_query_t query = { c->purge_seq, c->look.key.hash, c->look.key.url, c->parts.tags, c->parts.tags_n, 0 };
 
     return gate_purge_check(cache_store, &query);
 }
@@ -121,7 +121,7 @@ static const char *word_of(gate_store_e rc)
 /* The body is whole: visible from here on. */
 static void commit(request_rec *r, cache_request_t *c)
 {
-    commit_t m = { c, &c->key };
+    commit_t m = { c, &c->look.key };
     gate_ref_t head = c->fill.head;
     _Atomic uint32_t *growth = gate_store_growth(cache_store, c->fill.body);
     gate_store_e rc = GATE_STORE_OK;
@@ -145,10 +145,10 @@ static void commit(request_rec *r, cache_request_t *c)
     cache_count(GATE_COUNT_stored, 1);
     cache_count(GATE_COUNT_stored_bytes, c->fill.filled);
     if (!c->useless) {
-        gate_pass_forget(cache_store, c->flight_hash);
+        gate_pass_forget(cache_store, c->look.flight_hash);
     }
     if (c->parts.compressible) {
-        cache_variants(c, &c->key, head);
+        cache_codings(c->conf->compress, c->look.key.hash, head);
     }
 }
 
@@ -198,7 +198,7 @@ static uint64_t length_of(request_rec *r, apr_bucket_brigade *bb)
 
 static void note_passed(cache_request_t *c)
 {
-    gate_pass_note(cache_store, c->flight_hash, gate_mono_usec());
+    gate_pass_note(cache_store, c->look.flight_hash, gate_mono_usec());
     end_flight(c, GATE_FLIGHT_PASSED);
 }
 
@@ -210,14 +210,7 @@ static const char *refusal(request_rec *r, cache_request_t *c, const apr_table_t
     if (r->no_cache || r->header_only) {
         return r->no_cache ? "NO-CACHE" : "METHOD";
     }
-    if (!cache_fields_sound(answer)) {
-        return "BAD-HEADER";
-    }
-    if (gate_coding_of(apr_table_get(answer, "Content-Encoding")) < 0) {
-        return "CODING";
-    }
-    (void)c;
-    return gate_not_storable(r->pool, &x, policy, when);
+    return gate_look_refusal(&c->look, &x, policy, when);
 }
 
 /* What is known about the object is put together; nothing is in the store yet. @return NULL, or why not */
@@ -233,15 +226,12 @@ static const char *prepare(request_rec *r, cache_request_t *c, apr_table_t *answ
     if (why) {
         return why;
     }
-    c->parts.vary = cache_vary_key(r, c, answer, &c->parts.vary_len);
-    if (!c->parts.vary) {
-        return "VARY";
-    }
+    c->parts.vary = gate_look_vary(&c->look, answer, &c->parts.vary_len);
     gate_freshness_of(r->pool, r->status, answer, &policy, &when, &c->fresh);
     kept = gate_head_keep(r->pool, answer, tag_names);
     apr_table_unset(kept, drop[0]);
     c->parts.body_len = length_of(r, bb);
-    c->parts.key = &c->key;
+    c->parts.key = &c->look.key;
     c->parts.status = r->status;
     c->parts.coding = gate_coding_of(apr_table_get(answer, "Content-Encoding"));
     c->parts.compressible = cache_wants_variants(c, r->status, kept, c->parts.body_len);
@@ -255,7 +245,7 @@ static const char *prepare(request_rec *r, cache_request_t *c, apr_table_t *answ
 /* Opens the store for it; where its length is known, others may read along from now on. */
 static void begin(request_rec *r, cache_request_t *c)
 {
-    gate_store_e rc = gate_store_begin(cache_store, c->key.hash, c->parts.body_len, &c->fill);
+    gate_store_e rc = gate_store_begin(cache_store, c->look.key.hash, c->parts.body_len, &c->fill);
 
     c->storing = rc == GATE_STORE_OK;
     if (c->storing && c->parts.body_len != UINT64_MAX) {
@@ -306,12 +296,12 @@ static void freshen(request_rec *r, cache_request_t *c, const apr_table_t *updat
     gate_cache_policy_t policy = cache_policy(c->conf);
     gate_when_t when = when_of(c);
     apr_table_t *stored = apr_table_make(r->pool, 24), *merged;
-    commit_t m = { c, &c->key };
+    commit_t m = { c, &c->look.key };
     gate_ref_t fresh_head;
     size_t len;
     void *bytes;
 
-    gate_head_fields(&c->head, stored);
+    gate_head_fields(&c->look.head, stored);
     merged = gate_head_merge(r->pool, stored, gate_head_keep(r->pool, update, NULL));
     apr_table_unset(merged, "Surrogate-Key");
     apr_table_unset(merged, "Cache-Tag");
@@ -320,29 +310,29 @@ static void freshen(request_rec *r, cache_request_t *c, const apr_table_t *updat
     }
     apr_table_unset(merged, "Gatehouse-Cache-Control");
     /* freshness is told by what was said to us, targeted fields too */
-    gate_freshness_of(r->pool, c->head.head->status, gate_head_merge(r->pool, stored, update), &policy, &when, &c->fresh);
-    c->parts = (gate_head_parts_t){ .key = &c->key, .vary = c->head.vary, .vary_len = c->head.head->vary_len,
-                                    .status = c->head.head->status, .coding = c->head.head->coding,
-                                    .compressible = (int)c->head.head->compressible, .fresh = &c->fresh,
-                                    .purge_seq = c->purge_seq, .body_len = c->head.head->body_len, .fields = merged,
-                                    .tags = c->head.tags, .tags_n = c->head.head->tags_n };
+    gate_freshness_of(r->pool, c->look.head.head->status, gate_head_merge(r->pool, stored, update), &policy, &when, &c->fresh);
+    c->parts = (gate_head_parts_t){ .key = &c->look.key, .vary = c->look.head.vary, .vary_len = c->look.head.head->vary_len,
+                                    .status = c->look.head.head->status, .coding = c->look.head.head->coding,
+                                    .compressible = (int)c->look.head.head->compressible, .fresh = &c->fresh,
+                                    .purge_seq = c->purge_seq, .body_len = c->look.head.head->body_len, .fields = merged,
+                                    .tags = c->look.head.tags, .tags_n = c->look.head.head->tags_n };
     bytes = gate_head_build(r->pool, &c->parts, &len);
     if (!bytes) {
         return;
     }
-    gate_head_read(bytes, len, &c->head);
+    gate_head_read(bytes, len, &c->look.head);
     /* the old head stays held until the answer is on its way: its bodies are those of the new one */
     if (purged_since(c) == GATE_PURGE_NONE
-        && gate_store_rehead(cache_store, c->held.ref, bytes, len, veto, &m, &fresh_head) == GATE_STORE_OK) {
+        && gate_store_rehead(cache_store, c->look.held.ref, bytes, len, veto, &m, &fresh_head) == GATE_STORE_OK) {
         gate_pin_t pin;
         if (gate_store_pin(cache_store, fresh_head, &pin)) {
-            gate_store_unpin(cache_store, &c->held);
-            c->held = pin;
+            gate_store_unpin(cache_store, &c->look.held);
+            c->look.held = pin;
         }
     }
     c->useless = gate_freshness_useless(&c->fresh);
     if (c->useless) {
-        gate_pass_note(cache_store, c->flight_hash, gate_mono_usec());
+        gate_pass_note(cache_store, c->look.flight_hash, gate_mono_usec());
     }
 }
 
@@ -373,7 +363,7 @@ static int validated(ap_filter_t *f, cache_request_t *c, const apr_table_t *answ
     apr_table_t *stored = apr_table_make(r->pool, 24);
 
     c->member_status = r->status;
-    gate_head_fields(&c->head, stored);
+    gate_head_fields(&c->look.head, stored);
     if (r->status == HTTP_NOT_MODIFIED) {
         if (!validators_fit(stored, answer)) {
             c->again = c->swallow = 1;
@@ -383,16 +373,16 @@ static int validated(ap_filter_t *f, cache_request_t *c, const apr_table_t *answ
         end_flight(c, c->useless ? GATE_FLIGHT_PASSED : GATE_FLIGHT_STORED);
         return answer_instead(f, c);
     }
-    if (gate_stale_on_error(&c->head.head->fresh, &c->asked, r->status, gate_mono_usec())) {
+    if (gate_stale_on_error(&c->look.head.head->fresh, &c->look.asked, r->status, gate_mono_usec())) {
         cache_count(GATE_COUNT_stale_error, 1);
         c->detail = "STALE-IF-ERROR";
         end_flight(c, GATE_FLIGHT_PASSED);
         return answer_instead(f, c);
     }
     if (r->status == HTTP_NOT_FOUND || r->status == HTTP_GONE) {
-        gate_store_remove(cache_store, c->held.ref);
+        gate_store_remove(cache_store, c->look.held.ref);
     }
-    cache_let_go(c);
+    gate_look_drop(&c->look);
     return 0;
 }
 
@@ -404,22 +394,22 @@ static void headed(request_rec *r, cache_request_t *c, const apr_table_t *answer
     const char *length = apr_table_get(r->headers_out, "Content-Length");
     int same = 1;
 
-    if (r->status != HTTP_OK || c->head.head->status != HTTP_OK) {
+    if (r->status != HTTP_OK || c->look.head.head->status != HTTP_OK) {
         return;
     }
-    gate_head_fields(&c->head, stored);
+    gate_head_fields(&c->look.head, stored);
     for (size_t i = 0; i < sizeof validators / sizeof *validators; i++) {
         const char *mine = apr_table_get(stored, validators[i]), *theirs = apr_table_get(answer, validators[i]);
         same &= !theirs || (mine && !strcmp(mine, theirs));
     }
-    same &= !length || (uint64_t)gate_delta_seconds(length) == c->head.head->body_len;
+    same &= !length || (uint64_t)gate_delta_seconds(length) == c->look.head.head->body_len;
     if (same) {
         freshen(r, c, answer);
     }
     else {
-        gate_store_remove(cache_store, c->held.ref);
+        gate_store_remove(cache_store, c->look.held.ref);
     }
-    cache_let_go(c);
+    gate_look_drop(&c->look);
 }
 
 /* @return 1: the brigade is not to be passed */
@@ -435,8 +425,8 @@ static int on_head(ap_filter_t *f, cache_request_t *c, apr_bucket_brigade *bb)
     }
     c->seen_head = 1;
     cache_restore_headers(r, c);
-    r->headers_out = cache_strip_cookies(r, c, r->headers_out);
-    r->err_headers_out = cache_strip_cookies(r, c, r->err_headers_out);
+    r->headers_out = cache_strip_cookies(r->pool, c->conf, r->headers_out);
+    r->err_headers_out = cache_strip_cookies(r->pool, c->conf, r->err_headers_out);
     answer = cache_member_fields(r, c);
     c->parts.tags_n = cache_take_tags(r, c, tags);
     c->parts.tags = apr_pmemdup(r->pool, tags, sizeof *tags * c->parts.tags_n);
@@ -544,6 +534,11 @@ static apr_status_t pass(ap_filter_t *f, cache_request_t *c, apr_bucket_brigade 
     apr_status_t rv;
 
     if (c->client_gone) {
+        if (f->c->aborted && storing && c->storing && !c->ended) {
+            /* one that had its 304 early has hung up meanwhile: mod_proxy would stop reading */
+            c->was_aborted = 1;
+            f->c->aborted = 0;
+        }
         apr_brigade_cleanup(bb);
         return APR_SUCCESS;
     }
@@ -583,7 +578,7 @@ static apr_status_t store(ap_filter_t *f, apr_bucket_brigade *bb)
     }
     if (!c->swallow && !c->seen_head) {
         if (!on_head(f, c, bb) && c->seen_head && f->r->status == HTTP_OK && c->mode != CACHE_PASSING
-            && cache_condition(f->r, f->r->headers_out) == HTTP_NOT_MODIFIED) {
+            && cache_condition(c, f->r->headers_out) == HTTP_NOT_MODIFIED) {
             answer_not_modified(f, c);
         }
     }
@@ -606,24 +601,31 @@ static apr_status_t store(ap_filter_t *f, apr_bucket_brigade *bb)
 /* ---- unsafe methods -------------------------------------------------------------------------------------------------------------------- */
 
 /* RFC 9111, 4.4: what a change names is forgotten, before the client hears of it. */
-static apr_status_t invalidate(ap_filter_t *f, apr_bucket_brigade *bb)
+void cache_invalidate(apr_pool_t *p, const char *own, int status, const apr_table_t *answer)
 {
     static const char *const names[] = { "Location", "Content-Location" };
+
+    if (status < 200 || status >= 400) {
+        return;
+    }
+    cache_count(GATE_COUNT_invalidated, 1);
+    cache_purge(p, GATE_PURGE_URL, own, NULL, 0, NULL);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = apr_table_get(answer, names[i]);
+        const char *url = value ? gate_key_absolute(p, value, own, NULL) : NULL;
+
+        if (url && gate_key_same_origin(url, own)) {
+            cache_purge(p, GATE_PURGE_URL, url, NULL, 0, NULL);
+        }
+    }
+}
+
+static apr_status_t invalidate(ap_filter_t *f, apr_bucket_brigade *bb)
+{
     cache_request_t *c = f->ctx;
     request_rec *r = f->r;
 
-    if (r->status >= 200 && r->status < 400) {
-        cache_count(GATE_COUNT_invalidated, 1);
-        cache_purge(r->pool, GATE_PURGE_URL, c->key.url, NULL, 0, NULL);
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-            const char *value = apr_table_get(r->headers_out, names[i]);
-            const char *url = value ? gate_key_absolute(r->pool, value, c->key.url, NULL) : NULL;
-
-            if (url && gate_key_same_origin(url, c->key.url)) {
-                cache_purge(r->pool, GATE_PURGE_URL, url, NULL, 0, NULL);
-            }
-        }
-    }
+    cache_invalidate(r->pool, c->look.key.url, r->status, r->headers_out);
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, bb);
 }

@@ -46,27 +46,6 @@ apr_table_t *cache_member_fields(request_rec *r, cache_request_t *c)
     return a.added;
 }
 
-static int sound_field(void *ctx, const char *name, const char *value)
-{
-    (void)ctx;
-    for (const char *n = name; *n; n++) {
-        if ((unsigned char)*n <= 32 || (unsigned char)*n >= 127 || strchr("\"(),/:;<=>?@[\\]{}", *n)) {
-            return 0;
-        }
-    }
-    for (; *value; value++) {
-        if ((unsigned char)*value < 32 && *value != '\t') {
-            return 0;
-        }
-    }
-    return *name != 0;
-}
-
-int cache_fields_sound(const apr_table_t *answer)
-{
-    return apr_table_do(sound_field, NULL, answer, NULL);
-}
-
 static int cookie_named(const char *cookie, const apr_array_header_t *names)
 {
     size_t len = strcspn(cookie, "= \t;");
@@ -95,15 +74,24 @@ static int strip_one(void *ctx, const char *name, const char *value)
     return 1;
 }
 
-apr_table_t *cache_strip_cookies(request_rec *r, cache_request_t *c, apr_table_t *headers)
+apr_table_t *cache_strip_cookies(apr_pool_t *p, const cache_dir_conf_t *conf, apr_table_t *headers)
 {
-    strip_t s = { c->conf->strip_cookies, apr_table_make(r->pool, 24) };
+    strip_t s = { conf->strip_cookies, apr_table_make(p, 24) };
 
     if (!s.names || !apr_table_get(headers, "Set-Cookie")) {
         return headers;
     }
     apr_table_do(strip_one, &s, headers, NULL);
     return s.kept;
+}
+
+void cache_drop_tags(const cache_dir_conf_t *conf, apr_table_t *headers)
+{
+    apr_table_unset(headers, conf->tags ? conf->tags : "Surrogate-Key");
+    if (!conf->tags) {
+        apr_table_unset(headers, "Cache-Tag");
+    }
+    apr_table_unset(headers, "Gatehouse-Cache-Control");
 }
 
 /* Purge tags are between the member and us (trap 53). */

@@ -311,7 +311,7 @@ static void rest(const cache_request_t *c)
 {
     const void *head;
 
-    if (c->held.place && gate_store_piece(cache_store, c->held.ref, 0, &head)) {
+    if (c->look.held.place && gate_store_piece(cache_store, c->look.held.ref, 0, &head)) {
         atomic_store(&((gate_head_t *)(uintptr_t)head)->refresh_until, gate_mono_usec() + REFRESH_REST_USEC);
     }
 }
@@ -322,14 +322,14 @@ static void refresh(job_t *job, apr_thread_t *thread)
     int rc = HTTP_INTERNAL_SERVER_ERROR;
 
     job->r->connection->current_thread = thread;
-    if (walk_sections(job) && cache_find(job->r, c) && cache_join(c) != GATE_FOLLOW) {
+    if (walk_sections(job) && gate_look_find(&c->look) && cache_join(c) != GATE_FOLLOW) {
         rc = cache_fetch_now(job->r, c);
         cache_count(rc == OK ? GATE_COUNT_refreshed : GATE_COUNT_refresh_failed, 1);
     }
     gate_flight_leave(cache_store, &c->flight);
     rest(c);
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, job->r->server, GATE_LOGNO(0711) "cache: %s was fetched anew in the background: %d",
-                 c->key.url, rc);
+                 c->look.key.url, rc);
 }
 
 void cache_refresh(request_rec *r, cache_request_t *c)
@@ -339,7 +339,7 @@ void cache_refresh(request_rec *r, cache_request_t *c)
     const void *bytes;
     job_t *job;
 
-    if (!gate_store_piece(cache_store, c->held.ref, 0, &bytes)) {
+    if (!gate_store_piece(cache_store, c->look.held.ref, 0, &bytes)) {
         return;
     }
     shared = (gate_head_t *)(uintptr_t)bytes;
@@ -358,12 +358,12 @@ void cache_refresh(request_rec *r, cache_request_t *c)
     job->proxyreq = r->proxyreq;
     job->c = cache_request_make(job->r, apr_pmemdup(job->pool, c->conf, sizeof *c->conf));
     job->c->background = 1;
-    job->c->key = c->key;
-    job->c->key.url = apr_pstrdup(job->pool, c->key.url);
-    job->c->key.route = apr_pstrdup(job->pool, c->key.route);
-    job->c->flight_hash = c->flight_hash;
-    job->c->accept = c->accept;
-    gate_cc_parse(job->pool, NULL, &job->c->asked);
+    job->c->look.key = c->look.key;
+    job->c->look.key.url = apr_pstrdup(job->pool, c->look.key.url);
+    job->c->look.key.route = apr_pstrdup(job->pool, c->look.key.route);
+    job->c->look.flight_hash = c->look.flight_hash;
+    job->c->look.accept = c->look.accept;
+    gate_cc_parse(job->pool, NULL, &job->c->look.asked);
     job->c->fwd = "stale";
     if (!hand_over(&fetchers, job)) {
         atomic_store(&shared->refresh_until, 0);
@@ -467,9 +467,8 @@ static int anything_to_make(const cache_compress_t *compress, gate_ref_t head, c
     return 0;
 }
 
-void cache_variants(const cache_request_t *c, const gate_key_t *key, gate_ref_t head)
+void cache_codings(const cache_compress_t *compress, uint64_t hash, gate_ref_t head)
 {
-    const cache_compress_t *compress = c->conf->compress;
     gate_pin_t pin;
     const void *bytes;
     job_t *job;
@@ -483,7 +482,7 @@ void cache_variants(const cache_request_t *c, const gate_key_t *key, gate_ref_t 
     if (!wanted || !(job = job_make(make_codings))) {
         return;
     }
-    job->hash = key->hash;
+    job->hash = hash;
     job->head = head;
     job->compress = *compress;
     if (!hand_over(&codings, job)) {

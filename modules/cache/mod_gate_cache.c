@@ -27,7 +27,7 @@ static apr_status_t request_gone(void *c)
     cache_request_t *request = c;
 
     /* whatever way the request ended, nothing of it stays held (trap 31) */
-    gate_store_unpin(cache_store, &request->held);
+    gate_store_unpin(cache_store, &request->look.held);
     gate_store_unpin(cache_store, &request->back);
     if (request->flight.place && !request->flight.leader) {
         gate_flight_leave(cache_store, &request->flight);
@@ -40,6 +40,7 @@ cache_request_t *cache_request_make(request_rec *r, const cache_dir_conf_t *conf
     cache_request_t *c = apr_pcalloc(r->pool, sizeof *c);
 
     c->conf = conf;
+    cache_look_begin(&c->look, r, conf);
     c->request_time = apr_time_now();
     c->arrived_usec = gate_mono_usec();
     c->purge_seq = gate_purge_now(cache_store);
@@ -61,12 +62,12 @@ static int none_of_ours(const request_rec *r)
                && gate_list_has(apr_table_get(r->headers_in, "Connection"), "upgrade"));
 }
 
-static int is_safe(const request_rec *r)
+int cache_method_safe(const char *method)
 {
     static const char *const safe[] = { "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH" };
 
     for (size_t i = 0; i < sizeof safe / sizeof *safe; i++) {
-        if (!strcmp(r->method, safe[i])) {
+        if (!strcmp(method, safe[i])) {
             return 1;
         }
     }
@@ -75,7 +76,7 @@ static int is_safe(const request_rec *r)
 
 static int answer_stored(request_rec *r, cache_request_t *c)
 {
-    switch (gate_freshness_judge(&c->head.head->fresh, &c->asked, (int)atomic_load(&c->head.head->soft), gate_mono_usec())) {
+    switch (gate_freshness_judge(&c->look.head.head->fresh, &c->look.asked, (int)atomic_load(&c->look.head.head->soft), gate_mono_usec())) {
     case GATE_SERVE:
         return cache_answer(r, c, r->output_filters);
     case GATE_SERVE_STALE:
@@ -95,7 +96,7 @@ static int get_or_head(request_rec *r, cache_request_t *c)
     for (int tries = 0; tries < 3; tries++) {
         int rc;
 
-        if (!cache_find(r, c)) {
+        if (!gate_look_find(&c->look)) {
             break;
         }
         rc = answer_stored(r, c);
@@ -104,7 +105,7 @@ static int get_or_head(request_rec *r, cache_request_t *c)
         }
         /* its body went between two looks */
     }
-    cache_let_go(c);
+    gate_look_drop(&c->look);
     return cache_fetch(r, c);
 }
 
@@ -122,7 +123,7 @@ static int write_through(request_rec *r, cache_request_t *c)
     cache_request_read(r, c);
     c->fwd = "method";
     c->detail = NULL;
-    if (c->key.url && !is_safe(r)) {
+    if (c->look.key.url && !cache_method_safe(r->method)) {
         cache_invalidate_add(r, c);
     }
     return cache_pass_by(r, c);
@@ -183,6 +184,12 @@ static gate_seed_t random_seed(void)
     return seed;
 }
 
+static void sweep(int seat, void *store)
+{
+    gate_fill_sweep(store, seat, cache_wake);
+    gate_store_sweep(seat, store);
+}
+
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     cache_server_conf_t conf = cache_server_values(s);
@@ -218,16 +225,12 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GATE_LOGNO(0702)
                      "cache: the store has a new size or layout: it begins empty; old children go on in theirs");
     }
+    /* before the fork: a child that takes a dead one's seat sweeps it before its own child_init hooks run */
+    gate_seat_on_sweep(sweep, cache_store);
     cache_name_servers(pconf, s);
     gate_arena_on_validate(gate_core()->arena, "cache", gate_store_validate, cache_store);
     cache_section_register();
     return OK;
-}
-
-static void sweep(int seat, void *store)
-{
-    gate_fill_sweep(store, seat, cache_wake);
-    gate_store_sweep(seat, store);
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
@@ -242,7 +245,6 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     own_row = (gate_cache_row_t *)gate_store_table(cache_store, GATE_TABLE_COUNT, NULL) + gate_store_seat(cache_store);
-    gate_seat_on_sweep(sweep, cache_store);
     cache_workers_start(pchild, s);
 }
 
@@ -259,6 +261,7 @@ static void register_hooks(apr_pool_t *p)
     (void)p;
     cache_filters_register();
     cache_workers_register();
+    cache_door_register();
     ap_hook_pre_config(pre_config, core, NULL, APR_HOOK_FIRST);
     ap_hook_post_config(post_config, core, NULL, APR_HOOK_FIRST);
     ap_hook_child_init(child_init, core, NULL, APR_HOOK_FIRST);

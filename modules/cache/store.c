@@ -380,6 +380,11 @@ int gate_store_find(gate_store_t *store, uint64_t hash, gate_rank_fn rank, void 
     return pin->place != 0;
 }
 
+uint32_t gate_store_epoch(const gate_store_t *store, uint64_t hash)
+{
+    return atomic_load_explicit(&shard_at(store, shard_of(store, hash))->seq, memory_order_acquire);
+}
+
 void gate_store_touch(gate_store_t *store, gate_ref_t head)
 {
     gate_slot_t *slot = ref_slot_at(store, head);

@@ -109,7 +109,13 @@ gate_ref_t gate_store_body(const gate_store_t *store, gate_ref_t head, gate_codi
 typedef int64_t (*gate_rank_fn)(void *ctx, const void *head, uint64_t len);
 int gate_store_find(gate_store_t *store, uint64_t hash, gate_rank_fn rank, void *ctx, gate_pin_t *pin);
 
-/** Notes a use of a held head for the eviction. */
+/**
+ * A number that is another one whenever what gate_store_find() gives for this hash may have changed since: objects came or went, one got a
+ * further body, or was purged softly. While it is being changed it is odd. One atomic load.
+ */
+uint32_t gate_store_epoch(const gate_store_t *store, uint64_t hash);
+
+/** Notes a use of a head, held or not, for the eviction. */
 void gate_store_touch(gate_store_t *store, gate_ref_t head);
 
 /* ---- writing ------------------------------------------------------------------------------------------------------- */

@@ -46,7 +46,7 @@ _Static_assert(sizeof(gate_slot_t) == SLOT_BYTES, "a slot is two cache lines");
 
 typedef struct {
     gate_lock_t lock;
-    _Atomic uint32_t seq;         /* odd: links are being changed */
+    _Atomic uint32_t seq;         /* odd: links are being changed; moves on also when a head got a body or was marked */
     uint32_t free_slot;
     uint32_t high_slot;           /* 1 .. high_slot were ever used */
     uint32_t waiting;             /* list of DEAD slots that somebody reads */
@@ -189,6 +189,12 @@ static inline const gate_run_t *run_at(const gate_store_t *s, const gate_shard_t
               + (i - INLINE_RUNS);
     }
     return run->count && run->start < s->geo.unit_count && run->count <= s->geo.unit_count - run->start ? run : NULL;
+}
+
+/** Who remembers what was found here looks again. The caller holds the lock. */
+static inline void shard_moved_locked(gate_shard_t *sh)
+{
+    atomic_fetch_add(&sh->seq, 2);
 }
 
 /* store.c: what the other files of the store share */

@@ -530,6 +530,7 @@ gate_store_e gate_store_add_body(gate_store_t *store, gate_ref_t head, gate_codi
         become_live(sh, body);
         sh->bodies++;
         atomic_store_explicit(&h->body[coding], ref, memory_order_release);
+        shard_moved_locked(sh);
         gate_evict_resize(&evict, ref_slot(head), store_blob_units(store, sh, body));
     }
     else {
@@ -600,6 +601,7 @@ uint64_t gate_store_walk(gate_store_t *store, each_fn each, void *ctx)
             for (; i <= high && i < end; i++) {
                 removed += (uint64_t)visit_locked(store, sh, i, each, ctx);
             }
+            shard_moved_locked(sh);
             store_unlock(sh);
             if (i > high) {
                 break;
@@ -626,6 +628,7 @@ uint64_t gate_store_walk_hash(gate_store_t *store, uint64_t hash, each_fn each, 
         }
         i = next;
     }
+    shard_moved_locked(sh);
     store_unlock(sh);
     return removed;
 }

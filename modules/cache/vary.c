@@ -168,3 +168,15 @@ int gate_vary_suits(apr_pool_t *p, const char *key, size_t len, const apr_table_
     }
     return 1;
 }
+
+int gate_vary_by_others(const char *key, size_t len)
+{
+    const char *end = key + len;
+
+    while (key < end && !strcmp(key, "accept-encoding")) {
+        const char *value = key + strlen(key) + 1;
+
+        key = value < end ? value + strlen(value) + 1 : end;
+    }
+    return key < end;
+}

@@ -41,4 +41,7 @@ const char *gate_vary_key(apr_pool_t *p, const apr_table_t *response, const apr_
 /** Does a secondary key suit this request? Every value is compared. */
 int gate_vary_suits(apr_pool_t *p, const char *key, size_t len, const apr_table_t *request);
 
+/** Does it name any field but Accept-Encoding? */
+int gate_vary_by_others(const char *key, size_t len);
+
 #endif

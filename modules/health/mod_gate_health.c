@@ -7,7 +7,10 @@
 #include <http_config.h>
 #include <http_log.h>
 #include <mod_watchdog.h>
+#include <pthread.h>
 #include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "gate_log.h"
 #include "gate_time.h"
@@ -17,12 +20,14 @@
 #define WATCHDOG_NAME "_gate_health_"
 #define TICK_USEC 100000   /* mod_watchdog does not look more often */
 #define LOOK_USEC INT64_C(500000)
+#define END_WAIT_SEC 2     /* a pass is 50 ms; only a name that is being looked up takes longer */
 
 health_zone_t health_zone;
 server_rec *health_server;
 
 static _Atomic int stopping;
-static apr_pool_t *child_pool;  /* NULL until this child may check */
+static pthread_mutex_t at_work = PTHREAD_MUTEX_INITIALIZER; /* the prober's thread has it while it stands on this child's memory */
+static apr_pool_t *child_pool;  /* AT_WORK; NULL: this child may not check yet, or not any more */
 
 /* ---- shared memory -------------------------------------------------------------------------------------------------------- */
 
@@ -54,11 +59,35 @@ static apr_status_t on_tick(int state, void *data, apr_pool_t *temp)
         prctl(PR_SET_NAME, "gate-health");
     } else if (state == AP_WATCHDOG_STATE_STOPPING) {
         atomic_store(&stopping, 1);
-    } else if (child_pool && !atomic_load(&stopping)) {
-        apr_pool_create_unmanaged_ex(&p, NULL, NULL);
-        prober_run(p, &stopping);
-        apr_pool_destroy(p);
+    } else {
+        pthread_mutex_lock(&at_work);
+        if (child_pool && !atomic_load(&stopping)) {
+            apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+            prober_run(p, &stopping);
+            apr_pool_destroy(p);
+        }
+        pthread_mutex_unlock(&at_work);
     }
+    return APR_SUCCESS;
+}
+
+/*
+ * mod_watchdog's thread is not joined when a child ends, its pool is not the child's: under prefork, where a child ends within its signal
+ * handler, rosters and curl would go while the prober uses them.
+ */
+static apr_status_t end_prober(void *unused)
+{
+    struct timespec until;
+
+    (void)unused;
+    atomic_store(&stopping, 1);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += END_WAIT_SEC;
+    if (pthread_mutex_timedlock(&at_work, &until) != 0) {
+        _exit(0); /* a name does not resolve: to take the child's memory away under that thread would be a crash */
+    }
+    child_pool = NULL;
+    pthread_mutex_unlock(&at_work);
     return APR_SUCCESS;
 }
 
@@ -94,7 +123,8 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     probe_init(pchild);
     prober_init(pchild);
     watch_begin(gate_mono_usec());
-    child_pool = pchild;
+    apr_pool_pre_cleanup_register(pchild, NULL, end_prober); /* the last one registered is the first one run */
+    child_pool = pchild; /* mod_watchdog's thread is not there yet */
 }
 
 /* ---- hooks ---------------------------------------------------------------------------------------------------------------- */

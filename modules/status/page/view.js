@@ -350,7 +350,8 @@ export class View {
             const key = JSON.stringify(values);
             if (p.key !== key) {
                 p.key = key;
-                const fresh = make("div", {}, ...(section.name === "cache" ? cacheGauge(values) : []), ...digest(values || {}));
+                const fresh = make("div", {}, ...(section.name === "cache" ? cacheGauge(values) : []), ...contents(values || {}));
+                p.card.classList.toggle("broad", wideTables(values || {}).length > 0);
                 if (!p.body.firstChild || !update(p.body, fresh)) p.body.replaceChildren(...fresh.childNodes);
             }
         }
@@ -419,11 +420,32 @@ function digest(object) {
     return [pairs(Object.fromEntries(first)), make("details", {}, make("summary", {}, "All " + entries.length + " values"), pairs(rest))];
 }
 
+/* Lists that need the page's whole width. */
+const wideTables = (object) => Object.entries(object).filter(([, v]) => Array.isArray(v) && v.length && Object.keys(v[0]).length > 3);
+
+/* Small values side by side, wide tables below them; where there are none, a digest. */
+function contents(object) {
+    const tables = wideTables(object);
+    if (!tables.length) return digest(object);
+    const blocks = Object.entries(object).filter(([, v]) => v && typeof v === "object" && !Array.isArray(v) && Object.keys(v).length);
+    const single = Object.entries(object).filter(([, v]) => v === null || typeof v !== "object");
+    return [make("div", { class: "blocks" }, pairs(Object.fromEntries(single)),
+                 ...blocks.map(([key, v]) => make("div", {}, make("h3", {}, words(key)), pairs(v)))),
+            ...tables.flatMap(([key, v]) => [make("h3", {}, words(key)), table(v)])];
+}
+
+const PLANES = { express: "up", classic: "unknown" };
+
+function cell(key, value) {
+    if (key === "plane" && value in PLANES) return make("span", { class: "pill", "data-state": PLANES[value] }, value);
+    return valueText(key, value);
+}
+
 function table(list) {
     const keys = [...new Set(list.flatMap((one) => Object.keys(one)))].slice(0, 6);
     return make("div", { class: "scroll" }, make("table", {},
         make("thead", {}, make("tr", {}, ...keys.map((k) => make("th", { scope: "col" }, words(k))))),
-        make("tbody", {}, ...list.slice(0, 100).map((one) => make("tr", {}, ...keys.map((k) => make("td", {}, valueText(k, one[k]))))))));
+        make("tbody", {}, ...list.slice(0, 100).map((one) => make("tr", {}, ...keys.map((k) => make("td", {}, cell(k, one[k]))))))));
 }
 
 export function pairs(object) {

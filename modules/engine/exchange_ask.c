@@ -1,0 +1,132 @@
+/*
+ * exchange_ask.c - what a member is asked: the head as mod_proxy_http would send it for the same route, and what else of mod_proxy's
+ * settings decides about an exchange.
+ */
+#include <httpd.h>
+#include <http_core.h>
+#include <mod_proxy.h>
+
+#include <apr_strings.h>
+
+#include "exchange_inside.h"
+#include "h1_write.h"
+#include "origin_tls_conf.h"
+#include "route.h"
+
+#define USUAL_HEAD 8192
+
+static span_t span_of(const char *text)
+{
+    return (span_t){ text, (uint32_t)strlen(text) };
+}
+
+/* As mod_proxy_http makes it of the member's URL, in which a port that the scheme implies is not written. */
+static span_t host_of_member(exchange_t *x, const gate_url_t *url)
+{
+    int implied = !url->port_given || url->port == DEFAULT_HTTP_PORT || (url->port == DEFAULT_HTTPS_PORT && strcmp(url->scheme, "https") == 0);
+    int v6 = strchr(url->host, ':') != NULL;
+
+    if (implied) {
+        return span_of(v6 ? apr_pstrcat(x->pool, "[", url->host, "]", NULL) : url->host);
+    }
+    return span_of(url->unix_path ? apr_psprintf(x->pool, "%s:%u", url->host, url->port) : url->authority);
+}
+
+static span_t target_of(exchange_t *x, const gate_url_t *url)
+{
+    return *url->path ? span_of(apr_pstrcat(x->pool, url->path, x->path.at, NULL)) : x->path;
+}
+
+/* WebSocket is what the classic plane's workers let pass. */
+static void set_upgrade(exchange_t *x, h1_ask_t *ask)
+{
+    const field_t *upgrade = x->head->upgrade ? fields_known(&x->head->fields, FIELD_UPGRADE) : NULL;
+
+    x->asked_upgrade = upgrade && span_is(upgrade->value, "websocket");
+    if (x->asked_upgrade) {
+        ask->upgrade = upgrade->value;
+    }
+}
+
+static void set_framing(const exchange_t *x, h1_ask_t *ask)
+{
+    const exchange_body_t *body = &x->body;
+
+    if (!body->present) {
+        ask->body = x->head->fields.first[FIELD_CONTENT_LENGTH] ? BODY_LENGTH : BODY_NONE; /* "Content-Length: 0" */
+    }
+    else if (body->chunked) {
+        ask->body = BODY_CHUNKED;
+    }
+    else {
+        ask->body = BODY_LENGTH;
+        ask->length = x->head->body == BODY_LENGTH ? x->head->length : body->received;
+    }
+}
+
+static void set_forwarded(exchange_t *x, h1_ask_t *ask)
+{
+    if (!x->route->add_headers) {
+        return;
+    }
+    ask->forwarded_for = span_of(x->ready ? x->ready->ip : x->c->client_ip);
+    ask->forwarded_host = x->head->host;
+    ask->forwarded_server = span_of(x->server->server_hostname);
+}
+
+size_t exchange_ask_write(exchange_t *x, const char **head)
+{
+    static _Thread_local char usual[USUAL_HEAD]; /* the loop's scratch is what origin_send() may use itself */
+    char *to = usual;
+    size_t room;
+
+    const gate_url_t *url = &x->try->member->parts;
+    h1_ask_t ask = {
+        .method = x->head->method, .target = target_of(x, url), .fields = x->ask_instead ? x->ask_instead : &x->head->fields,
+        .via_block = x->route->via == via_block, .expect_continue = x->body.held
+    };
+
+    ask.host = x->route->preserve_host && x->head->host.at ? x->head->host : host_of_member(x, url);
+    if (x->route->via == via_on || x->route->via == via_full) {
+        ask.via = span_of(exchange_via(x));
+    }
+    set_forwarded(x, &ask);
+    set_upgrade(x, &ask);
+    set_framing(x, &ask);
+    room = h1_ask_room(&ask);
+    if (room > sizeof usual) {
+        to = apr_palloc(x->pool, room);
+    }
+    *head = to;
+    return h1_ask_write(to, &ask);
+}
+
+const origin_tls_t *exchange_ask_tls(const exchange_t *x)
+{
+    return strcmp(x->try->member->parts.scheme, "https") == 0 ? origin_tls_of(x->server) : NULL;
+}
+
+const char *exchange_ask_tls_host(const exchange_t *x)
+{
+    return x->route->preserve_host && x->head->host.at ? x->view.host : NULL;
+}
+
+int exchange_ask_overridden(const exchange_t *x, int status)
+{
+    proxy_dir_conf *conf = x->route->proxy_dir;
+
+    return conf && conf->error_override && ap_proxy_should_override(conf, status);
+}
+
+apr_table_t *exchange_ask_error_fields(exchange_t *x, const answer_head_t *head)
+{
+    const field_t *authenticate = fields_known(&head->fields, FIELD_WWW_AUTHENTICATE);
+    apr_table_t *headers;
+
+    if (head->status != HTTP_UNAUTHORIZED || !authenticate) {
+        return NULL;
+    }
+    headers = apr_table_make(x->pool, 1);
+    apr_table_setn(headers, "WWW-Authenticate", apr_pstrmemdup(x->pool, authenticate->value.at, authenticate->value.len));
+    return headers;
+}

@@ -1,0 +1,41 @@
+/*
+ * exchange_log.c - the access log's line.
+ */
+#include <httpd.h>
+#include <http_log.h>
+#include <http_protocol.h>
+
+#include "exchange_inside.h"
+#include "route.h"
+
+void exchange_log(exchange_t *x)
+{
+    request_rec *r;
+    int aborted;
+
+    if (!x->logs || x->told_classic) {
+        return; /* the classic plane has written its own */
+    }
+    r = exchange_request(x);
+    if (!r) {
+        return;
+    }
+    if (x->told) {
+        route_request_told(r, x->told);
+    }
+    if (!x->output) { /* filters have counted what came out of them, for HEAD too */
+        r->bytes_sent = (apr_off_t)x->sent_bytes;
+    }
+    if (x->errand) {
+        exchange_upstream->log(x->errand, r->subprocess_env, r->pool, loop_now(x->loop));
+    }
+    exchange_stages_env(x, r->subprocess_env);
+    aborted = x->c->aborted;
+    if (x->gone || x->told_abort) {
+        x->c->aborted = 1; /* %X */
+    }
+    ap_run_log_transaction(r);
+    if (x->head->major == 2) {
+        x->c->aborted = (unsigned)aborted; /* it was this stream, not the connection */
+    }
+}

@@ -1,0 +1,78 @@
+/*
+ * exchange_output.c - answers that go through output filters of httpd's modules (mod_deflate, mod_brotli) on their way.
+ */
+#include <httpd.h>
+
+#include "exchange_inside.h"
+#include "output.h"
+#include "route.h"
+
+static void on_head(void *user, const answer_head_t *head)
+{
+    exchange_tell_finished(user, head);
+}
+
+static void on_data(void *user, const char *bytes, size_t len)
+{
+    exchange_t *x = user;
+
+    if (!x->gone) {
+        x->output_room = x->ops->data(x, bytes, len);
+    }
+}
+
+static void on_flush(void *user)
+{
+    (void)user; /* exchange_tell_flush() follows */
+}
+
+static void on_end(void *user)
+{
+    exchange_t *x = user;
+
+    x->output_ended = 1;
+}
+
+static void on_failed(void *user)
+{
+    exchange_tell_abort(user);
+}
+
+static const output_ops_t ops = { on_head, on_data, on_flush, on_end, on_failed };
+
+int exchange_output_begin(exchange_t *x, const answer_head_t *head)
+{
+    const field_t *type = fields_known(&head->fields, FIELD_CONTENT_TYPE);
+    request_rec *r;
+
+    if (head->status < 200 || !output_wanted(x->route, head->status, type ? &type->value : NULL) || !(r = exchange_request(x))) {
+        return 0;
+    }
+    x->output_room = SIZE_MAX;
+    x->output = output_begin(x->route, r, head, &ops, x);
+    return x->output != NULL;
+}
+
+size_t exchange_output_data(exchange_t *x, const char *bytes, size_t len, int last)
+{
+    output_data(x->output, bytes, len, last);
+    return x->output_room;
+}
+
+void exchange_output_flush(exchange_t *x)
+{
+    if (!x->output_ended) {
+        output_flush(x->output);
+    }
+}
+
+void exchange_output_end(exchange_t *x)
+{
+    if (!x->output_ended) {
+        output_end(x->output);
+    }
+    if (!x->gone && !x->told_abort && !x->told_end) {
+        x->told_end = 1;
+        x->ops->end(x, NULL);
+    }
+}

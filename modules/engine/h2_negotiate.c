@@ -1,0 +1,190 @@
+/* h2_negotiate.c - see h2_negotiate.h. */
+
+#include "engine.h"
+
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include <http_protocol.h>
+#include <http_ssl.h>
+#include <mod_ssl.h>
+
+#include "h2_negotiate.h"
+
+#define NOTE "gate-h2"
+#define STREAMS_DEFAULT 100     /* mod_http2's */
+#define WINDOW_DEFAULT 65535
+
+static APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *ssl_lookup;
+static h2_settings_t usual = { STREAMS_DEFAULT, WINDOW_DEFAULT, 0 };
+static apr_hash_t *special;     /* h2_settings_t by server; NULL: none differs */
+static const char *refuses;
+static int usable;              /* there are routes to serve */
+
+/* --- mod_http2's directives --- */
+
+/* Those that are about mod_http2's own threads, buffers and ways in, or about what no client uses any more (push). */
+static const char *const neutral[] = {
+    "H2MinWorkers", "H2MaxWorkers", "H2MaxWorkerIdleSeconds", "H2StreamMaxMemSize", "H2SerializeHeaders", "H2ModernTLSOnly", "H2Upgrade",
+    "H2Direct", "H2SessionExtraFiles", "H2TLSWarmUpSize", "H2TLSCoolDownSecs", "H2Push", "H2PushPriority", "H2PushDiarySize", "H2CopyFiles",
+    "H2EarlyHints", "H2OutputBuffering", "H2MaxDataFrameLen", NULL
+};
+
+static void take(h2_settings_t *to, const ap_directive_t *d, apr_pool_t *p)
+{
+    const char *args = d->args, *word = ap_getword_conf(p, &args);
+    apr_interval_time_t time = 0;
+    int i;
+
+    if (ap_cstr_casecmp(d->directive, "H2MaxSessionStreams") == 0) {
+        to->streams = (uint32_t)apr_atoi64(word);
+    }
+    else if (ap_cstr_casecmp(d->directive, "H2WindowSize") == 0) {
+        to->window = (uint32_t)apr_atoi64(word);
+    }
+    else if (ap_cstr_casecmp(d->directive, "H2StreamTimeout") == 0) {
+        to->timeout_usec = ap_timeout_parameter_parse(word, &time, "s") == APR_SUCCESS ? time : 0;
+    }
+    else {
+        for (i = 0; neutral[i]; i++) {
+            if (ap_cstr_casecmp(d->directive, neutral[i]) == 0) {
+                return;
+            }
+        }
+        if (!refuses && !(ap_cstr_casecmp(word, "off") == 0 || strcmp(word, "0") == 0)) {
+            refuses = apr_psprintf(p, "%s (%s:%d)", d->directive, d->filename, d->line_num);
+        }
+    }
+}
+
+static int is_transparent(const char *name)
+{
+    return strncasecmp(name, "<If", 3) == 0 && name[3] != '\0';
+}
+
+static void read_level(h2_settings_t *to, const ap_directive_t *d, apr_pool_t *p)
+{
+    for (; d; d = d->next) {
+        if (strncasecmp(d->directive, "H2", 2) == 0) {
+            take(to, d, p);
+        }
+        else if (d->first_child && ap_cstr_casecmp(d->directive, "<VirtualHost") != 0) {
+            read_level(to, d->first_child, p); /* H2PushResource and others may stand in <Location> */
+        }
+    }
+}
+
+static const server_rec *server_of(const ap_directive_t *d, const server_rec *s)
+{
+    for (; s; s = s->next) {
+        if (s->defn_name && d->filename && (unsigned)d->line_num == s->defn_line_number && strcmp(s->defn_name, d->filename) == 0) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void read_vhosts(const ap_directive_t *d, server_rec *main_server, apr_pool_t *p)
+{
+    for (; d; d = d->next) {
+        if (is_transparent(d->directive)) {
+            read_vhosts(d->first_child, main_server, p);
+        }
+        else if (ap_cstr_casecmp(d->directive, "<VirtualHost") == 0) {
+            const server_rec *s = server_of(d, main_server->next);
+            h2_settings_t *own = apr_pmemdup(p, &usual, sizeof usual);
+
+            read_level(own, d->first_child, p);
+            if (s && memcmp(own, &usual, sizeof usual) != 0) {
+                special = special ? special : apr_hash_make(p);
+                apr_hash_set(special, apr_pmemdup(p, &s, sizeof s), sizeof s, own);
+            }
+        }
+    }
+}
+
+void h2_negotiate_configure(apr_pool_t *p, server_rec *s)
+{
+    usual = (h2_settings_t){ STREAMS_DEFAULT, WINDOW_DEFAULT, 0 };
+    special = NULL;
+    refuses = NULL;
+    usable = ap_find_linked_module("mod_gate_upstream.c") != NULL;
+    read_level(&usual, ap_conftree, p);
+    read_vhosts(ap_conftree, s, p);
+    ssl_lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup);
+    if (refuses && engine_is_wanted()) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GATE_LOGNO(1701) "HTTP/2 is left to mod_http2 because of %s", refuses);
+    }
+}
+
+const h2_settings_t *h2_settings_of(const server_rec *s)
+{
+    const h2_settings_t *own = special ? apr_hash_get(special, &s, sizeof s) : NULL;
+
+    return own ? own : &usual;
+}
+
+const char *h2_negotiate_refuses(void)
+{
+    return refuses;
+}
+
+/* --- the protocol hooks --- */
+
+/* RFC 9113, 9.2: TLS 1.2 with an AEAD cipher, or later. What is not known yet does not count. */
+static int is_modern(conn_rec *c, server_rec *s)
+{
+    const char *protocol, *cipher;
+
+    if (!ssl_lookup) {
+        return 1;
+    }
+    protocol = ssl_lookup(c->pool, s, c, NULL, (char *)"SSL_PROTOCOL");
+    cipher = ssl_lookup(c->pool, s, c, NULL, (char *)"SSL_CIPHER");
+    if (protocol && (strncmp(protocol, "SSL", 3) == 0 || strcmp(protocol, "TLSv1") == 0 || strcmp(protocol, "TLSv1.1") == 0)) {
+        return 0;
+    }
+    return !cipher || !*cipher || strstr(cipher, "GCM") || strstr(cipher, "CHACHA20") || strstr(cipher, "CCM");
+}
+
+static int may_speak(conn_rec *c, request_rec *r, server_rec *s)
+{
+    return usable && !r && !c->master && !refuses && engine_loops_running() > 0 && !engine_is_draining() && engine_server_of(s)->on == 1
+           && ap_ssl_conn_is_ssl(c) && ap_is_allowed_protocol(c, r, s, "h2") && is_modern(c, s);
+}
+
+static int propose(conn_rec *c, request_rec *r, server_rec *s, const apr_array_header_t *offers, apr_array_header_t *proposals)
+{
+    if (strcmp(ap_get_protocol(c), AP_PROTOCOL_HTTP1) != 0 || !may_speak(c, r, s) || (offers && !ap_array_str_contains(offers, "h2"))) {
+        return DECLINED;
+    }
+    if (!ap_array_str_contains(proposals, "h2")) {
+        APR_ARRAY_PUSH(proposals, const char *) = "h2";
+    }
+    return DECLINED;
+}
+
+static int switch_to(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)
+{
+    if (strcmp(protocol, "h2") != 0 || !may_speak(c, r, s)) {
+        return DECLINED;
+    }
+    apr_table_setn(c->notes, NOTE, "1");
+    return OK;
+}
+
+int h2_negotiated(const conn_rec *c)
+{
+    return apr_table_get(c->notes, NOTE) != NULL;
+}
+
+static const char *protocol_of(const conn_rec *c)
+{
+    return h2_negotiated(c->master ? c->master : c) ? "h2" : NULL;
+}
+
+void h2_negotiate_register(void)
+{
+    ap_hook_protocol_propose(propose, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_switch(switch_to, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_protocol_get(protocol_of, NULL, NULL, APR_HOOK_FIRST);
+}

@@ -1,0 +1,26 @@
+/*
+ * h2_negotiate.h - who speaks HTTP/2 with a client: the engine, where GateEngine is on and "Protocols" has h2, instead of mod_http2.
+ * Depends: httpd's protocol hooks.   Locking: none; on the thread that has the connection.
+ */
+#ifndef ENGINE_H2_NEGOTIATE_H
+#define ENGINE_H2_NEGOTIATE_H
+
+#include <httpd.h>
+
+typedef struct {
+    uint32_t streams;           /* H2MaxSessionStreams */
+    uint32_t window;            /* H2WindowSize */
+    int64_t timeout_usec;       /* H2StreamTimeout; 0: the server's Timeout */
+} h2_settings_t;
+
+/** From the module's register_hooks. */
+void h2_negotiate_register(void);
+/** In post_config: reads mod_http2's directives. */
+void h2_negotiate_configure(apr_pool_t *p, server_rec *s);
+/** "h2" was agreed upon and is ours. */
+int h2_negotiated(const conn_rec *c);
+const h2_settings_t *h2_settings_of(const server_rec *s);
+/** Why HTTP/2 is left to mod_http2: "H2Push (file:line)"; NULL: it is not. */
+const char *h2_negotiate_refuses(void);
+
+#endif

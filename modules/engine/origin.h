@@ -1,0 +1,116 @@
+/*
+ * origin.h - connections to members, kept by loop and member, and the HTTP/1.1 spoken over them.
+ * Depends: loop.h, message.h, h1_parse.h, gate_roster.h, OpenSSL.   LOGIC: knows no httpd.
+ * Memory:  an origin belongs to its loop; from origin_get() until origin_put() or origin_drop() to its user. Strings of a want are copied.
+ * Locking: none; one loop.
+ * Only clean connections are kept: the answer was whole, both sides wanted it, nothing is left to read. A kept one is used at most as long
+ * as the member said (Keep-Alive: timeout=, less a second), and closed when the member closes it.
+ */
+#ifndef ENGINE_ORIGIN_H
+#define ENGINE_ORIGIN_H
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "gate_roster.h"
+#include "loop.h"
+#include "message.h"
+
+typedef struct origin origin_t;
+typedef struct origin_tls origin_tls_t; /* origin_tls.h */
+
+typedef enum {
+    ORIGIN_OK = 0,
+    ORIGIN_REFUSED,             /* no connection: refused, unreachable, connect limit, no address, TLS failed (see origin_tls_failed()) */
+    ORIGIN_TIMEOUT,             /* connected, then silent for longer than origin_limit() */
+    ORIGIN_RESET,               /* ended or reset before the answer was whole */
+    ORIGIN_BAD                  /* not HTTP, or against its rules */
+} origin_e;
+
+/*
+ * Whoever uses an origin is called back; from the loop, never from within a call of its own, but for origin_get() on a kept connection,
+ * which calls nobody. Any call may be made from within an op; after origin_put() or origin_drop() no op follows.
+ * Spans of a head, and bytes, are valid until turn(), end() or failed() of the same reading. After end() and failed() no turn() follows.
+ */
+typedef struct {
+    void (*connected)(void *user);                             /* a new connection stands (TLS too) */
+    void (*writable)(void *user);                              /* after origin_send() took less than all */
+    void (*head)(void *user, const answer_head_t *head);       /* interim ones too (1xx but 101) */
+    void (*data)(void *user, const char *bytes, size_t len);   /* of the body, decoded; or of the tunnel */
+    void (*end)(void *user, const fields_t *trailers);         /* whole; trailers may be NULL. A tunnel: the member's end of sending */
+    void (*turn)(void *user);                                  /* after all of the above that one reading gave: flush now */
+    void (*failed)(void *user, origin_e how, const char *why); /* why: in words, valid until origin_drop() */
+} origin_ops_t;
+
+typedef struct {
+    const gate_roster_member_t *member;
+    uint32_t group;             /* the roster's: origins_follow() */
+    int fresh;                  /* not a kept one */
+    int careful;                /* the request cannot be sent twice: a kept connection is looked at first (one more system call) */
+    int64_t connect_usec;       /* limit for one address, and for the TLS handshake; 0: none */
+    const origin_tls_t *tls;    /* what SSLProxy* says, for https: origin_tls.h; NULL: the member is spoken to in clear */
+    const char *tls_host;       /* the name for SNI and the certificate's check; NULL: the member's host (ProxyPreserveHost: the request's) */
+} origin_want_t;
+
+typedef struct {
+    uint32_t idle_max;          /* kept ones per member; 0: 1024 */
+    int64_t idle_usec;          /* how long a kept one may be idle; 0: 60 s */
+} origins_rules_t;
+
+typedef struct {
+    uint32_t used, idle;        /* connections, connecting ones included */
+} origins_counts_t;
+
+/** Makes the loop's pools, in LOOP_SLOT_ORIGINS. @return 0, or -1: no memory */
+int origins_open(loop_t *loop, const origins_rules_t *rules);
+/** Loop thread, or after the loop has stopped: closes idle ones and lets go of all. Those in use are dropped by their users before that. */
+void origins_close(loop_t *loop);
+/** Idle connections to members of this group that the roster does not have are closed, and used ones not kept. */
+void origins_follow(loop_t *loop, const gate_roster_t *roster);
+/** Nothing is kept any more (the child drains). */
+void origins_drain(loop_t *loop);
+origins_counts_t origins_counts(loop_t *loop);
+
+/** A kept connection at once (*ready = 1), or a new one that calls connected() or failed(). NULL: no memory (*ready = 0). */
+origin_t *origin_get(loop_t *loop, const origin_want_t *want, const origin_ops_t *ops, void *user, int *ready);
+int origin_is_reused(const origin_t *o);
+int origin_tls_failed(const origin_t *o);
+/** errno of the last address's connect (ETIMEDOUT: its limit), after failed(); 0: it is not known */
+int origin_cause(const origin_t *o);
+
+/**
+ * From now on an answer to this method is expected: called before the first origin_send() of a request. Body framing of answers depends
+ * on it.
+ */
+void origin_expect(origin_t *o, method_e method);
+/**
+ * Bytes to the member, as they are (head, body).
+ * @return taken, 0 .. sum of the parts; if less than all, writable() follows. -1: nothing more can be sent; an answer that came before that
+ *         (413, ..) is told as any other, else failed() follows
+ */
+ssize_t origin_send(origin_t *o, const struct iovec *parts, int count);
+/**
+ * A long body is going to be sent (1): that the member's window is shut for a while is not the silence of a machine that is gone, although
+ * TCP_USER_TIMEOUT takes it for that. 0: it has been sent; origin_put() does it too.
+ */
+void origin_upload(origin_t *o, int begins);
+/** No more is read from the member until origin_resume(): the client is slow. What has been read is still told (at most LOOP_SCRATCH_BYTES). */
+void origin_pause(origin_t *o);
+void origin_resume(origin_t *o);
+/** Within head() of a 101: from now on bytes are bytes. Without it a 101 is bad. */
+void origin_tunnel(origin_t *o);
+/** The tunnel's (or an old client's) end of sending. */
+void origin_shutdown(origin_t *o);
+
+/** The next silence of the member for longer than this is a failure (ORIGIN_TIMEOUT); 0: none. What the member takes or sends ends a silence. */
+void origin_limit(origin_t *o, int64_t usec);
+
+/** The answer was whole, and the request had been sent whole: kept if it may be, else closed. Not its user's any more. */
+void origin_put(origin_t *o);
+/** Closed. */
+void origin_drop(origin_t *o);
+
+uint64_t origin_bytes_in(const origin_t *o);  /* from the member, since origin_get() */
+uint64_t origin_bytes_out(const origin_t *o);
+
+#endif

@@ -1,0 +1,165 @@
+/*
+ * origin_inside.h - what the files of the origin share: the connection's struct, the places of members, the steps between them.
+ * Depends: origin.h, origin_names.h, origin_tls.h, h1_parse.h, h1_chunk.h.   LOGIC: knows no httpd.
+ * Memory:  malloc'ed. An origin is freed by origin_free_later(): never while a function of its own is on the stack (depth), never while its
+ *          job is with the loop (posted).
+ * Locking: none; one loop.
+ */
+#ifndef ORIGIN_INSIDE_H
+#define ORIGIN_INSIDE_H
+
+#include <string.h>
+#include <sys/uio.h>
+
+#include "h1_chunk.h"
+#include "h1_parse.h"
+#include "origin.h"
+#include "origin_names.h"
+#include "origin_tls.h"
+
+#define ORIGIN_HEAD_MAX LOOP_SCRATCH_BYTES /* an answer's head; a longer one is bad */
+#define ORIGIN_INTERIM_MAX 64              /* interim answers before the answer */
+#define ORIGIN_ROUNDS 4                    /* readings of one connection before others have their turn */
+#define ORIGIN_NAMES_TTL_USEC INT64_C(30000000)   /* then looked up again, the former addresses serving meanwhile */
+#define ORIGIN_NAMES_FAILED_USEC INT64_C(1000000) /* a name without addresses is not asked for more often */
+
+
+typedef struct origins origins_t;
+typedef struct origin_place origin_place_t;
+
+typedef enum {
+    ORIGIN_NAME,                /* waits for its member's addresses */
+    ORIGIN_CONNECT,
+    ORIGIN_TLS,                 /* shakes hands */
+    ORIGIN_USED,
+    ORIGIN_IDLE,                /* kept in its place */
+    ORIGIN_DEAD                 /* closed; only its memory is there */
+} origin_state_e;
+
+typedef enum {
+    READING_NOTHING = 0,        /* no request was sent: bytes are none of ours */
+    READING_HEAD,
+    READING_LENGTH,
+    READING_CHUNKED,
+    READING_TRAILERS,
+    READING_CLOSE,
+    READING_TUNNEL,
+    READING_DONE
+} origin_reading_e;
+
+enum { LATER_CONNECTED = 1, LATER_FAILED = 2, LATER_READ = 4, LATER_STEP = 8 };
+
+struct origin {
+    loop_watch_t watch;
+    wheel_timer_t timer;
+    loop_job_t job;
+    loop_t *loop;
+    origin_place_t *place;
+    const origin_ops_t *ops;
+    void *user;
+    origin_t *next, *prev;      /* among its place's idle or waiting ones */
+    origin_tls_session_t *tls;  /* NULL: in clear */
+
+    uint8_t state, reading;     /* origin_state_e, origin_reading_e */
+    uint8_t later;              /* LATER_* that the job is to do */
+    uint8_t posted;             /* the loop has the job */
+    uint8_t depth;              /* functions of ours on the stack that call out */
+    uint8_t watched;
+    uint8_t readable;           /* there may be more to read */
+    uint8_t hup;                /* the member has closed its side */
+    uint8_t blocked;            /* the socket took less than all: writable() is owed */
+    uint8_t paused;
+    uint8_t reused, tls_failed;
+    uint8_t send_dead;          /* nothing more can be sent; an answer may have come before that */
+    uint8_t unclean;            /* must not be used again */
+    uint8_t failure;            /* origin_e, for LATER_FAILED */
+    uint8_t asked;              /* method_e */
+    uint8_t interims;
+    uint8_t address, first;     /* how many addresses were tried, and which was the first */
+
+    int64_t due_usec;           /* what the timer is for; 0: nothing. The timer itself may fire earlier */
+    int64_t limit_usec;         /* of silence; 0: none */
+    int64_t asked_usec;         /* the loop's time when the request began to be sent */
+    int64_t keep_usec;          /* how long it may be idle */
+    int64_t connect_usec;       /* limit for one address */
+    uint8_t uploads;            /* origin_upload() */
+    uint64_t left;              /* READING_LENGTH */
+    uint64_t in, out;
+    h1_chunk_t chunk;           /* READING_CHUNKED */
+    char *held;                 /* a head, or trailers, not whole yet: held_len bytes from held_at on */
+    uint32_t held_at, held_len, held_cap;
+    int cause;                  /* errno of a connect that failed; 0: none */
+    char why[160];
+};
+
+/* A member's corner: its addresses, its idle connections. Lives as long as the roster has the member, or an origin refers to it. */
+struct origin_place {
+    origin_place_t *next;       /* of the same slot */
+    origins_t *all;
+    uint32_t slot, incarnation, group;
+    uint32_t references;        /* the table's own, and one for each origin */
+    uint8_t gone;               /* not in the table any more: nothing is kept */
+    const origin_tls_t *tls;
+    char *tls_host;
+    origin_tls_memory_t memory; /* for resumption */
+    char *host, *unix_path;
+    uint16_t port;
+
+    origin_t *idle, *oldest;    /* LIFO */
+    uint32_t idle_count;
+    origin_t *waiting;          /* for addresses */
+
+    origin_address_t *address;
+    int count, good;            /* good: where the last connection stood */
+    int64_t fresh_until_usec;   /* of the addresses; INT64_MAX: for ever */
+    const char *no_address;     /* count 0: why */
+    origin_question_t *question; /* being asked */
+};
+
+struct origins {
+    loop_t *loop;
+    origins_rules_t rules;
+    origin_place_t **slot;
+    uint32_t slots;
+    uint32_t used, idle;
+    int draining;
+    origin_t *free_list;
+    uint32_t free_count;
+    field_t field[MESSAGE_FIELDS_MAX], trailer[MESSAGE_FIELDS_MAX]; /* of what is being read */
+};
+
+/* origin_pool.c */
+origin_place_t *origin_place_of(origins_t *all, const origin_want_t *want);
+void origin_place_release(origin_place_t *place);
+origin_t *origin_take_idle(origin_place_t *place);
+/** @return 0: it is not to be kept */
+int origin_keep(origin_t *o);
+void origin_idle_ready(origin_t *o, unsigned what);
+void origin_idle_unlink(origin_t *o);
+
+/* origin_connect.c */
+void origin_connect(origin_t *o);
+void origin_connect_ready(origin_t *o, unsigned what);
+void origin_connect_expired(origin_t *o);
+void origin_connect_leave(origin_t *o);
+void origin_place_forget_question(origin_place_t *place);
+
+/* origin_read.c */
+void origin_read(origin_t *o);
+void origin_answer_begin(origin_t *o, method_e method);
+
+/* origin.c */
+void origin_due(origin_t *o, int64_t due_usec);
+void origin_later(origin_t *o, unsigned what);
+/** failed() now: not from within a call of the user's. */
+void origin_fail(origin_t *o, origin_e how, const char *why);
+/** failed() follows, from the loop. */
+void origin_fail_later(origin_t *o, origin_e how, const char *why);
+void origin_close(origin_t *o);
+void origin_enter(origin_t *o);
+/** @return 0: it is gone */
+int origin_leave(origin_t *o);
+/** @return bytes; 0: the end; -1: errno */
+ssize_t origin_recv(origin_t *o, char *into, size_t size);
+
+#endif

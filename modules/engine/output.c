@@ -1,0 +1,286 @@
+/* output.c - see output.h. */
+#include <string.h>
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <apr_buckets.h>
+#include <apr_strings.h>
+#include <util_filter.h>
+
+#include "output.h"
+#include "route_inside.h"
+
+struct output {
+    request_rec *r;
+    const output_ops_t *ops;
+    void *user;
+    apr_bucket_brigade *bb;
+    answer_head_t head;         /* as it came: what filters do not touch */
+    int told_head, ended, failed;
+};
+
+/* ---- below the filters ----------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    output_t *o;
+    fields_t *fields;
+    uint32_t room;
+} lines_t;
+
+static int add_line(void *ctx, const char *name, const char *value)
+{
+    lines_t *lines = ctx;
+    fields_t *fields = lines->fields;
+    field_t *f;
+
+    if (fields->count == lines->room) {
+        return 0;
+    }
+    f = &fields->field[fields->count++];
+    memset(f, 0, sizeof *f);
+    f->name = (span_t){ name, (uint32_t)strlen(name) };
+    f->value = (span_t){ value, (uint32_t)strlen(value) };
+    f->known = (uint8_t)field_of(name, f->name.len);
+    if (f->known != FIELD_OTHER && !fields->first[f->known]) {
+        fields->first[f->known] = (uint16_t)fields->count;
+    }
+    return 1;
+}
+
+/*
+ * Whole: the first brigade that comes through ends the answer, so its length is known, as to httpd's content-length filter. Headers that the
+ * filters put aside for errors go out first, as httpd lays tables over one another.
+ */
+static void tell_head(output_t *o, int whole, uint64_t length)
+{
+    request_rec *r = o->r;
+    answer_head_t head = o->head;
+    lines_t lines = { .o = o, .fields = &head.fields };
+
+    if (r->content_type) {
+        apr_table_setn(r->headers_out, "Content-Type", ap_make_content_type(r, r->content_type)); /* as httpd's header filter does */
+    }
+    if (whole && !(length == 0 && r->header_only) && (o->head.body == BODY_NONE || apr_table_get(r->headers_out, "Content-Length"))) {
+        /* else it comes last, after Header lines: the codec's */
+        apr_table_set(r->headers_out, "Content-Length", apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)length));
+    }
+    lines.room = (uint32_t)(apr_table_elts(r->headers_out)->nelts + apr_table_elts(r->err_headers_out)->nelts);
+    memset(&head.fields, 0, sizeof head.fields);
+    head.fields.field = apr_palloc(r->pool, (lines.room + 1) * sizeof(field_t));
+    head.fields.repeated = 1;
+    apr_table_do(add_line, &lines, r->err_headers_out, NULL);
+    apr_table_do(add_line, &lines, r->headers_out, NULL);
+    head.status = (uint16_t)r->status;
+    if (o->head.body == BODY_NONE) {
+        head.body = BODY_NONE;
+    }
+    else if (whole) {
+        head.body = BODY_LENGTH;
+        head.length = length;
+    }
+    else if (!apr_table_get(r->headers_out, "Content-Length")) {
+        head.body = BODY_CHUNKED;
+        head.length = UINT64_MAX;
+    }
+    o->told_head = 1;
+    o->ops->head(o->user, &head);
+}
+
+/* Bytes until EOS; -1: there is no EOS. */
+static int64_t whole_length(const apr_bucket_brigade *bb)
+{
+    apr_bucket *e;
+    int64_t length = 0;
+
+    for (e = APR_BRIGADE_FIRST(bb); e != APR_BRIGADE_SENTINEL(bb); e = APR_BUCKET_NEXT(e)) {
+        if (APR_BUCKET_IS_EOS(e)) {
+            return length;
+        }
+        if (APR_BUCKET_IS_FLUSH(e) || e->length == (apr_size_t)-1) {
+            return -1;
+        }
+        length += (int64_t)e->length;
+    }
+    return -1;
+}
+
+static int is_empty_but_for_flush(const apr_bucket_brigade *bb)
+{
+    const apr_bucket *e;
+
+    for (e = APR_BRIGADE_FIRST(bb); e != APR_BRIGADE_SENTINEL(bb); e = APR_BUCKET_NEXT(e)) {
+        if (!APR_BUCKET_IS_METADATA(e) || APR_BUCKET_IS_EOS(e)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static apr_status_t pass(output_t *o, apr_bucket *e)
+{
+    const char *bytes;
+    apr_size_t len;
+    apr_status_t rv;
+
+    if (APR_BUCKET_IS_EOS(e)) {
+        if (!o->ended) {
+            o->ended = 1;
+            o->ops->end(o->user);
+        }
+        return APR_SUCCESS;
+    }
+    if (APR_BUCKET_IS_FLUSH(e)) {
+        o->ops->flush(o->user);
+        return APR_SUCCESS;
+    }
+    if (APR_BUCKET_IS_METADATA(e)) {
+        return APR_SUCCESS;
+    }
+    rv = apr_bucket_read(e, &bytes, &len, APR_BLOCK_READ);
+    if (rv == APR_SUCCESS && len) {
+        o->r->bytes_sent += (apr_off_t)len;
+        o->ops->data(o->user, bytes, len);
+    }
+    return rv;
+}
+
+static apr_status_t receive(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    output_t *o = f->ctx;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (!o->told_head) {
+        int64_t length = whole_length(bb);
+
+        if (length < 0 && is_empty_but_for_flush(bb)) {
+            apr_brigade_cleanup(bb);
+            return APR_SUCCESS; /* nothing to tell yet */
+        }
+        tell_head(o, length >= 0, length >= 0 ? (uint64_t)length : 0);
+    }
+    while (rv == APR_SUCCESS && !APR_BRIGADE_EMPTY(bb)) {
+        rv = pass(o, APR_BRIGADE_FIRST(bb));
+        apr_bucket_delete(APR_BRIGADE_FIRST(bb));
+    }
+    return rv;
+}
+
+static ap_filter_rec_t bottom_rec = { .name = "gate_output", .filter_func.out_func = receive, .ftype = AP_FTYPE_PROTOCOL };
+
+/* ---- above the filters ------------------------------------------------------------------------------------------------------ */
+
+int output_wanted(const route_t *route, uint16_t status, const span_t *type)
+{
+    const apr_array_header_t *types = route->env->types;
+    uint32_t len = 0;
+    int i;
+
+    if (route->env->any_type) {
+        return 1;
+    }
+    if (!types || !type || status != HTTP_OK) {
+        return 0; /* mod_filter keeps out of other answers */
+    }
+    while (len < type->len && !strchr("; \t", type->at[len])) {
+        len++;
+    }
+    for (i = 0; i < types->nelts; i++) {
+        const char *one = APR_ARRAY_IDX(types, i, const char *);
+
+        if (strncmp(one, type->at, len) == 0 && one[len] == '\0') {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void insert(output_t *o, unsigned needs)
+{
+    request_rec *r = o->r;
+    ap_filter_t *bottom = apr_pcalloc(r->pool, sizeof *bottom);
+    int i;
+
+    bottom->frec = &bottom_rec;
+    bottom->ctx = o;
+    bottom->r = r;
+    bottom->c = r->connection;
+    r->output_filters = r->proto_output_filters = bottom;
+    for (i = 0; i < route_hooks.insert_count; i++) {
+        if (!route_hooks.inserts[i].needs || route_hooks.inserts[i].needs & needs) {
+            route_hooks.inserts[i].insert(r);
+        }
+    }
+}
+
+/* As httpd does before it first calls a request's filters. */
+static int init_filters(request_rec *r)
+{
+    ap_filter_t *f;
+
+    for (f = r->output_filters; f; f = f->next) {
+        if (f->frec->filter_init_func && f->frec->filter_init_func(f) != OK) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+output_t *output_begin(const route_t *route, request_rec *r, const answer_head_t *head, const output_ops_t *ops, void *user)
+{
+    output_t *o = apr_pcalloc(r->pool, sizeof *o);
+
+    o->r = r;
+    o->ops = ops;
+    o->user = user;
+    o->head = *head;
+    o->bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    route_request_answer(r, head);
+    insert(o, route->needs);
+    if (!o->bb || !init_filters(r)) {
+        return NULL;
+    }
+    return o;
+}
+
+static void run(output_t *o)
+{
+    apr_status_t rv = ap_pass_brigade(o->r->output_filters, o->bb);
+
+    apr_brigade_cleanup(o->bb);
+    if (rv != APR_SUCCESS && !o->failed) {
+        o->failed = 1;
+        o->ops->failed(o->user);
+    }
+}
+
+void output_data(output_t *o, const char *bytes, size_t len, int last)
+{
+    apr_bucket_alloc_t *alloc = o->r->connection->bucket_alloc;
+
+    if (o->failed || o->ended) {
+        return;
+    }
+    if (len) {
+        APR_BRIGADE_INSERT_TAIL(o->bb, apr_bucket_transient_create(bytes, len, alloc));
+    }
+    if (last) {
+        APR_BRIGADE_INSERT_TAIL(o->bb, apr_bucket_eos_create(alloc));
+    }
+    run(o);
+}
+
+void output_flush(output_t *o)
+{
+    if (!o->failed && !o->ended) {
+        APR_BRIGADE_INSERT_TAIL(o->bb, apr_bucket_flush_create(o->r->connection->bucket_alloc));
+        run(o);
+    }
+}
+
+void output_end(output_t *o)
+{
+    output_data(o, "", 0, 1);
+}

@@ -6,7 +6,6 @@ import functools
 import os
 import random
 
-import gatehttpd
 import peers
 import procs
 

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "httpd"))
 sys.path.insert(0, HERE)
 
 import peers  # noqa: E402  (after the path is set)
-from bench import cpu_seconds  # noqa: E402
+from measure import cpu_seconds  # noqa: E402
 from clients import get  # noqa: E402
 from lab import Lab  # noqa: E402
 

@@ -125,7 +125,8 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
     httpd = gatehttpd.Httpd(tls=True, h2=True, port=port, tls_port=tls_port, address="",
-                            vhost='RequestHeader set X-Forwarded-Proto https', log_level="notice gate_upstream:info")
+                            vhost='RequestHeader set X-Forwarded-Proto https', log_level="notice gate_upstream:info",
+                            plane="express")
     members = [Member(f"m{n}", httpd.root) for n in (1, 2, 3)]
     status = 0
     try:

@@ -287,25 +287,31 @@ class Crowd:
 # --- tools ---------------------------------------------------------------------------------
 
 class Load:
-    """What wrk or h2load reported: requests, seconds, rps, errors (not answered), bad (answered, not 2xx/3xx)."""
+    """
+    What wrk or h2load reported: requests, seconds, rps, errors (not answered), bad (answered, not 2xx/3xx), and by wrk
+    latency: {50: seconds, 75: .., 90: .., 99: ..}.
+    """
 
-    def __init__(self, text, requests, seconds, errors, bad):
+    def __init__(self, text, requests, seconds, errors, bad, latency=None):
         self.text, self.requests, self.seconds, self.errors, self.bad = text, requests, seconds, errors, bad
+        self.latency = latency or {}
         self.rps = requests / seconds if seconds else 0.0
 
 
 def wrk(url, seconds=2, connections=16, threads=1, headers=(), script=None):
-    args = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s"]
+    args = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s", "--latency"]
     for name, value in headers:
         args += ["-H", f"{name}: {value}"]
     if script:
         args += ["-s", script]
     text = subprocess.run([*args, url], capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
-    requests, took = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text).group(1, 2)
+    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+    requests, took, of = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text).group(1, 2, 3)
+    latency = {int(share): float(number) * unit[u] for share, number, u in re.findall(r"^ +(\d+)% +([\d.]+)(us|ms|s|m) *$", text, re.M)}
     socket_errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    return Load(text, int(requests), float(took), sum(map(int, socket_errors.groups())) if socket_errors else 0,
-                int(bad.group(1)) if bad else 0)
+    return Load(text, int(requests), float(took) * unit[of], sum(map(int, socket_errors.groups())) if socket_errors else 0,
+                int(bad.group(1)) if bad else 0, latency)
 
 
 def h2load(url, requests=1000, connections=4, streams=8, threads=1, headers=()):

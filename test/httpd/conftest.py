@@ -1,4 +1,8 @@
-"""Fixtures of the httpd suite. lab: servers for one test; module_lab: servers shared by the tests of a file."""
+"""
+Fixtures of the httpd suite. lab: servers for one test; module_lab: servers shared by the tests of a file.
+GATE_PLANE=express runs everything with GateEngine on.
+"""
+import collections
 import os
 import sys
 
@@ -11,14 +15,23 @@ import procs  # noqa: E402
 from lab import Lab  # noqa: E402
 
 OPEN_LABS = []
+REQUESTS = collections.Counter()  # by the plane that answered, of all labs so far
 
 
 def pytest_configure(config):
     procs.sweep_dirs()
+    if gatehttpd.PLANE not in gatehttpd.PLANES:
+        raise pytest.UsageError(f"GATE_PLANE={gatehttpd.PLANE} is none of {', '.join(gatehttpd.PLANES)}")
     config.addinivalue_line("markers", "needs(*names): skipped unless these modules of ours are built")
+    config.addinivalue_line("markers", "plane(name): runs on this plane only")
 
 
 def pytest_runtest_setup(item):
+    if gatehttpd.PLANE == "express" and not gatehttpd.built("gate_engine"):
+        pytest.skip("not built: gate_engine")
+    for mark in item.iter_markers("plane"):
+        if gatehttpd.PLANE not in mark.args:
+            pytest.skip("is about the plane " + ", ".join(mark.args))
     for mark in item.iter_markers("needs"):
         missing = [name for name in mark.args if not gatehttpd.built(name)]
         if missing:
@@ -38,8 +51,29 @@ def pytest_runtest_makereport(item, call):
                     report.sections.append((f"stderr of {httpd.root}", text))
 
 
+def pytest_sessionfinish(session):
+    """Workers of xdist hand their counts to the run that started them."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["gate_requests"] = dict(REQUESTS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    REQUESTS.update(getattr(node, "workeroutput", {}).get("gate_requests", {}))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """That nothing of a run on the express plane was express would otherwise go unseen."""
+    if gatehttpd.PLANE != "classic":
+        answered = ", ".join(f"{count} {plane}" for plane, count in sorted(REQUESTS.items()))
+        terminalreporter.write_line(f"requests by plane: {answered or 'none'}")
+
+
 def _ended(lab):
     problems = lab.close()
+    for httpd in lab.httpds():
+        REQUESTS.update(httpd.planes())
     OPEN_LABS.remove(lab)
     lab.remove()
     if problems:

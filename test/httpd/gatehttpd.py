@@ -1,4 +1,5 @@
 """A private Apache httpd: its own ServerRoot, ports, certificate and logs."""
+import collections
 import glob
 import json
 import os
@@ -12,7 +13,10 @@ import procs
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = "/usr/sbin/apache2"
 MODULE_DIR = "/usr/lib/apache2/modules"
+SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tsan.supp")
 SANITIZER = os.environ.get("GATE_SAN", "")
+PLANES = ("classic", "express")
+PLANE = os.environ.get("GATE_PLANE", "classic")
 
 # Debian's modules that every test server loads, in an order that works.
 MODULES = """authn_core authz_core authz_host authz_user auth_basic authn_file mime dir env setenvif headers alias
@@ -50,7 +54,7 @@ CRASH = re.compile(r"exit signal (?!Killed|Terminated|Hangup)|AddressSanitizer|L
 
 def modules_dir():
     """Where our modules lie: GATE_MODULES, or the build that GATE_SAN names."""
-    default = "build/asan/modules" if "address" in SANITIZER else "build/modules"
+    default = "build/asan/modules" if "address" in SANITIZER else "build/tsan/modules" if SANITIZER else "build/modules"
     return os.path.abspath(os.environ.get("GATE_MODULES", os.path.join(TOP, default)))
 
 
@@ -82,12 +86,13 @@ class Httpd:
     modules   further Debian modules by name
     ours      which of our modules, default all that are built
     raw       the whole configuration file, used as it is (with LoadModule lines and all)
+    plane     "express": GateEngine on in the main server and the TLS vhost; "classic": off; default: what GATE_PLANE says
     port, tls_port   free ones if not given; address: where it listens
     """
 
     def __init__(self, conf="", vhost="", mpm="event", children=2, threads=16, tls=False, h2=False,
                  log_level="notice", modules=(), ours=None, raw=None, env=None, before="",
-                 port=None, tls_port=None, address="127.0.0.1:"):
+                 port=None, tls_port=None, address="127.0.0.1:", plane=None):
         self.root = procs.temp_dir()
         self.port = port or procs.free_port()
         self.tls_port = tls_port or procs.free_port()
@@ -96,6 +101,7 @@ class Httpd:
         self.tls, self.h2 = tls, h2
         self.conf, self.vhost, self.raw, self.before = conf, vhost, raw, before
         self.log_level, self.modules, self.ours = log_level, modules, ours
+        self.plane = plane or PLANE
         self.env = dict(env or {})
         self.process = None
         self.expected = [re.compile(p) for p in ALWAYS_EXPECTED]
@@ -136,6 +142,10 @@ class Httpd:
         self.vhost = self.vhost if vhost is None else vhost
         return self.write_file("conf/httpd.conf", self.raw if self.raw is not None else self._whole_conf())
 
+    def our_modules(self):
+        """Which of our modules this server loads."""
+        return [name for name in (OURS if self.ours is None else self.ours) if built(name)]
+
     def _load_lines(self):
         lines = [f"LoadModule mpm_{self.mpm}_module {MODULE_DIR}/mod_mpm_{self.mpm}.so"]
         for name in [*MODULES, *self.modules]:
@@ -143,10 +153,11 @@ class Httpd:
                 continue
             if os.path.exists(f"{MODULE_DIR}/mod_{name}.so"):
                 lines.append(f"LoadModule {name}_module {MODULE_DIR}/mod_{name}.so")
-        for name in OURS if self.ours is None else self.ours:
-            if built(name):
-                lines.append(f"LoadModule {name}_module {modules_dir()}/mod_{name}.so")
+        lines += [f"LoadModule {name}_module {modules_dir()}/mod_{name}.so" for name in self.our_modules()]
         return lines
+
+    def _engine_lines(self):
+        return ["GateEngine on"] if self.plane == "express" and "gate_engine" in self.our_modules() else []
 
     def _mpm_lines(self):
         workers = self.children * self.threads
@@ -172,11 +183,11 @@ class Httpd:
         lines.append("SSLSessionCache shmcb:" + self.path("run/tls_cache(512000)"))
         if self.h2:
             lines.append("Protocols h2 h2c http/1.1")
-        lines += [self.before, self.conf]
+        lines += [*self._engine_lines(), self.before, self.conf]
         if self.tls:
             cert, key = certificate(self.path("conf"))
             lines += [f"Listen {self.address}{self.tls_port}", f"<VirtualHost *:{self.tls_port}>", "ServerName localhost",
-                      "SSLEngine on", f"SSLCertificateFile {cert}", f"SSLCertificateKeyFile {key}", self.vhost,
+                      "SSLEngine on", f"SSLCertificateFile {cert}", f"SSLCertificateKeyFile {key}", *self._engine_lines(), self.vhost,
                       "</VirtualHost>"]
         return "\n".join(lines) + "\n"
 
@@ -184,7 +195,12 @@ class Httpd:
 
     def _environment(self):
         env = dict(self.env)
-        if SANITIZER:
+        if SANITIZER == "thread":
+            lib = subprocess.run(["gcc", "-print-file-name=libtsan.so"], capture_output=True, text=True, check=True).stdout.strip()
+            env["LD_PRELOAD"] = lib
+            env["TSAN_OPTIONS"] = f"log_path={self.path('logs/tsan')} exitcode=0 report_thread_leaks=0 report_signal_unsafe=0 history_size=5" \
+                                  f" suppressions={SUPPRESSIONS}"
+        elif SANITIZER:
             libs = [subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True,
                                    check=True).stdout.strip() for name in ("libasan.so", "libubsan.so")]
             env["LD_PRELOAD"] = " ".join(libs)
@@ -282,13 +298,20 @@ class Httpd:
             return self.read_file("logs/access.log").splitlines()
         if count:
             procs.wait_until(lambda: len(lines()) >= count, timeout, f"{count} lines in the access log")
-        return [json.loads(line) for line in lines()]
+        # httpd writes bytes that are no text as \xhh
+        return [json.loads(re.sub(r"\\x([0-9a-f]{2})", r"\\u00\1", line)) for line in lines()]
+
+    def planes(self, count=0):
+        """How many requests each plane answered, from the access log (of at least count lines): {"classic": 3, "express": 5}."""
+        if count:
+            self.access(count)
+        return collections.Counter(re.findall(r'"plane": "(\w+)"', self.read_file("logs/access.log")))
 
     def surprises(self):
         """Lines written since the last call that nobody expected, and everything that looks like a crash."""
         found = []
         names = ["logs/error.log", "logs/stderr.log"]
-        names += [os.path.relpath(p, self.root) for p in glob.glob(self.path("logs/asan*"))]
+        names += [os.path.relpath(p, self.root) for what in ("asan*", "tsan*") for p in glob.glob(self.path("logs", what))]
         for name in names:
             text = self.read_file(name)
             fresh = text[self.checked.get(name, 0):]

@@ -1,4 +1,5 @@
 """What tests of groups share: configuration text, and the lines that a failing member rightly puts into the error log."""
+import gatehttpd
 from gatehttpd import built
 
 # mod_proxy's own words about a member that fails, and our summary of it.
@@ -25,3 +26,13 @@ def group(name, members, *lines):
 
 def route(name="app", path="/", target="/", words=""):
     return f'ProxyPass "{path}" "gate://{name}{target}" {words}\n'
+
+
+def behind(lab):
+    """For tests of what is decided before a request is served, by whomever: on the express plane a member serves all, as httpd's files do elsewhere."""
+    if gatehttpd.PLANE == "classic":
+        return ""
+    member = lab.upstream("behind")
+    member.behave({"status": 404})
+    member.behave({}, path="/")
+    return group("behind", [member], *NO_OUTLIER) + route("behind")

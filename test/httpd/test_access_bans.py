@@ -9,6 +9,7 @@ import pytest
 import clients
 import mmdb
 from clients import curl, get, post
+from groups import behind
 from keepalive import KeepAlive
 from procs import wait_until
 
@@ -27,7 +28,7 @@ def section(*lines, path="/"):
 
 
 def serve(lab, conf, **words):
-    httpd = lab.httpd(conf=REMOTE + conf, **dict(words, start=False))
+    httpd = lab.httpd(conf=REMOTE + conf + behind(lab), **dict(words, start=False))
     httpd.expect("AH01630: client denied", "AH01617", "AH01618", "AH01797")
     return httpd.start()
 

@@ -38,6 +38,7 @@ def site(lab):
 def test_in_front_of_a_group(site):
     site.says(b"from a member " * 50, headers=[["Cache-Control", "max-age=60"], ["Content-Type", "text/css"]])
     assert not is_hit(site.get("/g/a"))
+    site.httpd.access(1)  # the line is written after the answer
     hit = site.get("/g/a")
     assert is_hit(hit) and hit.body == b"from a member " * 50 and site.asked == 1
     assert [line["cache"] for line in site.httpd.access(2)] == ["miss", "hit"]

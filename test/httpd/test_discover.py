@@ -13,6 +13,7 @@ from procs import wait_until
 pytestmark = pytest.mark.needs("gate_upstream")
 
 CHECK = '<Location "/selfcheck">\nSetHandler gate-selfcheck\nProxyPass "!"\n</Location>\n'
+STATUS = '<Location "/status">\nSetHandler gate-status\nProxyPass "!"\n</Location>\n'
 NO_MEMBER = "GATE0225"
 
 
@@ -268,6 +269,49 @@ def test_srv_target_that_fails_keeps_its_part(lab, dns):
     assert who(httpd) == {"m1", "m2"}
     dns.set("_http._tcp.app.test", "SRV", (0, 1, members[0].port, "node0.test"))
     wait_for(httpd, ["m1"])
+
+
+# --- what the status says ------------------------------------------------------------------------
+
+def test_status_shows_each_source(lab, dns):
+    members = same_port(lab, 2)
+    dns.set("app.test", "A", *[m.host for m in members])
+    path = f"dns:app.test:{members[0].port}"
+    other = lab.upstream("m9")
+    httpd = lab.httpd(group(f"GateDiscover {path} resolver={dns.address} interval=1s", "GateDiscover file:run/members") + route()
+                      + STATUS, start=False)
+    httpd.write_file("run/members", f"{other.url} id=m9\n")
+    httpd.start()
+
+    def discovery():
+        return get(httpd.port, "/status/status.json").json()["groups"][0]["discovery"]
+
+    def source(number):
+        return discovery()["sources"][number]
+    wait_until(lambda: source(0)["state"] == "good", 10, "an answer")
+    first, second = discovery()["sources"]
+    assert (first["source"], first["members"], first["why"], first["failures"]) == (path, 2, None, 0)
+    assert (second["source"], second["state"], second["members"]) == ("file:run/members", "good", 1)
+    assert first["last_good"] and first["last_good"] <= first["last_try"]
+    looks = first["looks"]
+    wait_until(lambda: source(0)["looks"] > looks, 10, "another look")
+    dns.mode = "refuse"
+    httpd.wait_log("GATE0240: group app: GateDiscover dns")
+    wait_until(lambda: source(0)["state"] == "failing", 5, "it is shown")
+    first = source(0)
+    assert first["why"] and first["members"] == 2 and first["failures"] >= 1 and first["last_good"] < first["last_try"]
+    text = get(httpd.port, "/status/metrics").text
+    assert 'gatehouse_discovery_failing{group="app"} 1' in text
+    httpd.graceful()
+    assert source(0)["failures"] >= first["failures"] and source(0)["state"] == "failing"
+    dns.mode = None
+    httpd.wait_log("GATE0241")
+    wait_until(lambda: source(0)["state"] == "good" and source(0)["why"] is None, 10, "it works again")
+    httpd.write_conf(group("GateDiscover file:run/members") + route() + STATUS)
+    httpd.graceful()
+    # another source in the first one's place
+    assert [s["source"] for s in discovery()["sources"]] == ["file:run/members"]
+    assert discovery()["failing"] == 0 and source(0)["failures"] == 0
 
 
 # --- files ---------------------------------------------------------------------------------------

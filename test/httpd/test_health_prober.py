@@ -1,4 +1,4 @@
-"""Who makes the checks: one child at a time, whatever happens to it. GATE_SOAK=1 kills it 100 times instead of 20."""
+"""Who makes the checks: one child at a time, whatever happens to it. SOAK_TIMES=100 kills it so often, instead of 10 times."""
 import ctypes
 import os
 import signal
@@ -15,7 +15,7 @@ from test_health import FAST, conf, probes
 
 pytestmark = pytest.mark.needs("gate_upstream", "gate_health")
 
-KILLS = 100 if os.environ.get("GATE_SOAK") else 20
+KILLS = int(os.environ.get("SOAK_TIMES", "10"))
 CHILD_KILLED = (r"AH00052: child pid \d+ exit signal Killed", "AH10392: children are killed successively")
 
 
@@ -43,10 +43,8 @@ def test_killed_prober(lab):
             wait_until(lambda: all(len(probes(m)) > n for m, n in zip(members, seen)), 10 * interval, "checks go on")
             pauses.append(time.monotonic() - killed)
         crowd.wait(20)
-    # generous: a busy machine is late with everything; what is usual is about one interval
-    late = [p for p in pauses if p > 2 * interval]
-    assert len(late) <= KILLS // 10, pauses
-    assert max(pauses) < 5 * interval, pauses
+    # what is usual is one interval; 100 kills on a machine with eight times the work it can do: at most 1.15
+    assert max(pauses) <= 2 * interval, sorted(pauses)
     selfcheck(httpd)
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from clients import Crowd, get
+from clients import Connection, Crowd, get
 from groups import group, route
 from procs import wait_until
 from sample import ask, location
@@ -227,3 +227,25 @@ def test_members_under_traffic(lab):
     assert crowd.failures == []
     assert set(crowd.members) == {"m1", "m2", "m3"}
     assert get(httpd.port, "/selfcheck").status == 200
+
+
+def test_a_verdict_is_seen_by_every_child_at_once(lab):
+    """Requests that begin when the change has been answered, within the next milliseconds and in whichever child, know of it."""
+    members = lab.upstreams(2)
+    httpd = lab.httpd(group("app", members) + route(path="/app/") + location("GateAdmin on"), children=4, threads=8)
+    connections, children = [], set()
+    for _ in range(200):  # until there is one to every child
+        connections.append(Connection(httpd.port))
+        assert connections[-1].request("/app/").status == 200
+        children.add(httpd.access(len(connections))[-1]["child"])
+        if len(children) == 4:
+            break
+    assert children == set(httpd.child_pids())
+    for _ in range(20):
+        assert ask(httpd, "api/v1/groups/app/members/m1", "PATCH", {"state": "disabled"}).status == 200
+        assert {c.request("/app/").member for c in connections} == {"m2"}
+        assert ask(httpd, "api/v1/groups/app/members/m1", "PATCH", {"state": "up"}).status == 200
+        # turns are shared by all children, so of two requests in a row one is m1's
+        assert [{c.request("/app/").member for _ in range(2)} for c in connections] == [{"m1", "m2"}] * len(connections)
+    for c in connections:
+        c.close()

@@ -210,6 +210,22 @@ def test_over_a_graceful_restart(lab):
     selfcheck(httpd)
 
 
+def test_over_a_restart_that_needs_a_larger_registry(lab):
+    """Old children count in the old one until they have ended: at most two caps then, and one again after them."""
+    member = lab.upstream()
+    member.behave(delay=1.0)
+    capped = group("app", [(member, "connections=2")], "GateQueue length=30 timeout=20s")
+    httpd = lab.httpd(CHECK + capped + route(), children=2, threads=16)
+    before = Visitors(httpd.port, 4)
+    wait_until(lambda: member.inflight == 2, 5, "the first are in")
+    httpd.write_conf(CHECK + capped + group("many", [f"http://127.0.0.1:9/{n}" + f" id=n{n}" for n in range(2000)]) + route())
+    httpd.graceful()
+    assert "GATE0003" in httpd.error_log()
+    assert Visitors(httpd.port, 8).wait().statuses() + before.wait().statuses() == [200] * 12
+    assert 2 < member.most_inflight <= 4
+    selfcheck(httpd)
+
+
 def test_over_h2(lab):
     from clients import h2load
     member = lab.upstream()
@@ -219,6 +235,41 @@ def test_over_h2(lab):
     load = h2load(httpd.tls_url + "/", requests=100, connections=2, streams=8)
     assert (load.errors, load.bad) == (0, 0)
     assert member.most_inflight <= 3
+
+
+def frame(kind, flags, stream, payload=b""):
+    """RFC 9113, 4.1"""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def header(name, value):
+    """RFC 7541, 6.2.2: a literal, neither indexed nor packed."""
+    return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+
+
+def h2_get(stream, path):
+    fields = header(":method", "GET") + header(":scheme", "http") + header(":authority", "localhost") + header(":path", path)
+    return frame(1, 5, stream, fields)  # HEADERS that end the stream
+
+
+def test_trap_33_a_stream_that_is_reset_gives_up_its_place(lab):
+    """The client stays, and takes one of its requests back (RST_STREAM, RFC 9113 6.4)."""
+    member = lab.upstream()
+    member.behave(delay=1.0)
+    httpd = lab.httpd(group("app", [(member, "connections=1")], "GateQueue length=1 timeout=20s") + route(), h2=True,
+                      log_level="notice gate_upstream:info")
+    httpd.expect(*QUEUE_LINES)
+    first = Visitors(httpd.port, 1)
+    wait_until(lambda: member.inflight == 1, 5, "the first is in")
+    with Connection(httpd.port) as client:
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + h2_get(1, "/left"))
+        time.sleep(0.3)
+        assert get(httpd.port).status == 503  # its place is the only one
+        client.send(frame(3, 0, 1, (8).to_bytes(4, "big")))  # CANCEL
+        httpd.wait_log("GATE0230")
+        second = Visitors(httpd.port, 1).wait()
+        assert (first.wait().statuses(), second.statuses()) == ([200], [200])
+    assert "/left" not in [r["target"] for r in member.requests()]
 
 
 # --- the directive -------------------------------------------------------------------------

@@ -1,18 +1,30 @@
 """
-Restarts and killed children under load; ./build.sh soak does 200 of each, the normal run a few (SOAK=n).
+Restarts, killed children and members, and thousands of slow clients under load: for long by ./build.sh soak, for a few seconds in the
+normal run. SOAK_TIMES: restarts and kills in a row; SOAK_SECONDS: of what goes on for a time; SOAK_CLIENTS: slow ones.
 Each ends in the validator over the whole arena.
 """
+import json
 import os
+import re
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
 
+import gatehttpd
 import procs
-from clients import Crowd, get
-from groups import group, route
+from clients import Crowd, get, wrk
+from groups import MEMBER_TROUBLE, group, route
 
-TIMES = int(os.environ.get("SOAK", "6"))
+LONG = "SOAK_SECONDS" in os.environ
+TIMES = int(os.environ.get("SOAK_TIMES", "6"))
+SECONDS = int(os.environ.get("SOAK_SECONDS", "5"))
+SLOW = int(os.environ.get("SOAK_CLIENTS", "400"))
+EVERY = 5.0 if LONG else 1.2  # seconds between restarts
 CLIENTS = 16
+HERE = os.path.dirname(os.path.abspath(__file__))
 CHECK = '<Location "/selfcheck">\nSetHandler gate-selfcheck\n</Location>\nProxyPass /selfcheck !\n'
 
 STATUS = '<Location "/gate-status">\nSetHandler gate-status\nRequire all granted\n</Location>\nProxyPass /gate-status !\n'
@@ -84,4 +96,93 @@ def test_killed_children_under_load(lab):
     assert len(crowd.failures) <= TIMES * CLIENTS // 2, len(crowd.failures)
     assert set(crowd.members) == {"n1", "n2", "n3"}
     time.sleep(0.1)
+    require_sound(httpd)
+
+
+def test_all_at_once(lab):
+    """Restarts every few seconds, members and children killed in between, under load: only what ran in a killed child is lost."""
+    members = [lab.nginx(f"n{n}") for n in (1, 2, 3)]
+    httpd = lab.httpd(CHECK + STATUS + group("app", members, "GateBalance least-connections", "GateRetry attempts=3") + route(),
+                      children=3, threads=32)
+    httpd.expect("AH10392: children are killed successively", *MEMBER_TROUBLE)
+    kills, turn, end = 0, 0, time.monotonic() + SECONDS
+    with Crowd(httpd.port, clients=CLIENTS, pause=0.001) as crowd:
+        while time.monotonic() < end:
+            begun, member = time.monotonic(), members[turn % 3]
+            httpd.graceful()
+            crowd.wait(30)
+            member.kill9()
+            time.sleep(EVERY / 4)
+            member.start()
+            if turn % 2:
+                httpd.kill_child(httpd.child_pids()[-1])
+                kills += 1
+            crowd.wait(30)
+            require_sound(httpd)
+            time.sleep(max(0.0, begun + EVERY - time.monotonic()))
+            turn += 1
+    assert not [f for f in crowd.failures if f.startswith("status")], crowd.failures[:5]
+    assert len(crowd.failures) <= kills * CLIENTS, (kills, crowd.failures[:5])
+    assert set(crowd.members) == {"n1", "n2", "n3"} and turn >= 2
+    procs.wait_until(lambda: in_flight(httpd) == 0, 5, "nothing is in flight any more")
+    require_sound(httpd)
+
+
+def in_flight(httpd):
+    seen = get(httpd, "/gate-status/status.json").json()["groups"][0]
+    return sum(m["inflight"] for m in seen["members"]) + seen["active"] + seen["retrying"]
+
+
+def kilobytes(pid):
+    """Proportional set size of all processes of a server."""
+    total = 0
+    for one in procs.tree_of(pid):
+        try:
+            with open(f"/proc/{one}/smaps_rollup", encoding="ascii") as file:
+                total += int(re.search(r"^Pss: +(\d+) kB", file.read(), re.M)[1])
+        except (OSError, TypeError):  # it has ended
+            pass
+    return total
+
+
+def test_slow_and_fast_clients(lab):
+    """
+    Hundreds (soak: 10,000) of clients with a byte a second, in either direction, among fast ones: nobody is cut off, memory stays flat.
+    On the classic plane a slow client holds a thread, so there are fewer.
+    """
+    express = gatehttpd.PLANE == "express"
+    slow = SLOW if express else min(SLOW, 24)
+    member = lab.nginx("n1", body="x" * 65536, connections=slow + 1000, server='location /1k { return 200 "0123456789"; }')
+    httpd = lab.httpd(CHECK + STATUS + "RequestReadTimeout header=0 body=0\nTimeout 600\nKeepAliveTimeout 600\nListenBacklog 4096\n"
+                      f"AsyncRequestWorkerFactor {max(2, slow // 16)}\nCustomLog /dev/null gate\n" + group("app", [member]) + route(),
+                      threads=32)
+    alone = wrk(httpd.url + "/1k", seconds=2, connections=16)
+    seconds = SECONDS + 3
+    crowd = subprocess.Popen([sys.executable, os.path.join(HERE, "slow.py"), str(httpd.port), str(slow), str(seconds), "/"],
+                             stdout=subprocess.PIPE, text=True)
+    try:
+        assert [crowd.stdout.readline().strip() for _ in range(2)] == ["connecting", "connected"]
+        time.sleep(1)
+        sizes = []
+        ended = threading.Event()
+        watcher = threading.Thread(target=lambda: [sizes.append(kilobytes(httpd.pid())) for _ in iter(lambda: ended.wait(0.5), True)])
+        watcher.start()
+        load = wrk(httpd.url + "/1k", seconds=SECONDS, connections=16)
+        ended.set()
+        watcher.join()
+        told = json.loads(crowd.stdout.readline())
+    finally:
+        crowd.terminate()
+        crowd.wait(10)
+    assert (alone.errors, alone.bad, load.errors, load.bad) == (0, 0, 0, 0), load.text
+    assert (told["lost"], told["failures"], told["alive"]) == (0, [], slow)
+    assert told["bytes"] > slow // 2 * (seconds - 3) and told["read"] > slow // 2 * (seconds - 4)
+    # every slow request ends some time in each half of a long run
+    before, after = max(sizes[:len(sizes) // 2]), max(sizes[len(sizes) // 2:])
+    assert after <= 1.1 * before + 8192, sizes
+    if LONG:
+        assert load.latency[99] <= 5 * alone.latency[99] + 0.05, (alone.text, load.text)
+        print(f"{slow} slow clients: at most {before} kB in the first half, {after} kB in the second; fast ones' p99 {1000 * alone.latency[99]:.2f} ms alone, "
+              f"{1000 * load.latency[99]:.2f} ms among them")
+    procs.wait_until(lambda: in_flight(httpd) == 0, 20, "nothing is in flight any more")
     require_sound(httpd)

@@ -231,3 +231,24 @@ def test_proxy_sections_apply(lab):
     httpd.expect("AH01630")
     assert [get(httpd.port, path).status for path in ("/a/x", "/b/x")] == [403, 403]
     assert member.count == 0
+
+
+# --- heads, however they arrive ---------------------------------------------------------------
+
+HEAD = "HTTP/1.1 200 Fine\r\nX-One: 1\r\nX-Fold: a\r\n b\r\nX-Empty:\r\nX-Long: " + "l" * 5000 + "\r\nTransfer-Encoding: chunked\r\n\r\n"
+WHOLE = HEAD + "5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [17], [18], [19], [29], [30], [39], [40], [41], [3000], [len(HEAD) - 2], [len(HEAD) - 1], [len(HEAD)],
+                                  [len(HEAD) + 4], range(1, 60, 2), [20, 31, len(HEAD) - 3, len(HEAD) + 1, len(WHOLE) - 3]])
+def test_a_head_in_pieces_is_the_same_head(lab, cuts):
+    """Lines that are whole in what has been read are taken from there, others are put together."""
+    parts, begin = [], 0
+    for cut in [*cuts, len(WHOLE)]:
+        parts += [WHOLE[begin:cut], 0.01]
+        begin = cut
+    httpd = lab.httpd(group("app", [lab.upstream().behave({"raw": parts})]) + route())
+    answer = get(httpd.port)
+    assert (answer.status, answer.reason, answer.body) == (200, "Fine", b"hello, world")
+    assert [answer.header(name) for name in ("X-One", "X-Fold", "X-Empty")] == ["1", "a b", ""]
+    assert answer.header("X-Long") == "l" * 5000

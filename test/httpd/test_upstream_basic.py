@@ -1,4 +1,6 @@
 """A group answers: every kind of route, every kind of member, and what a request looks like when it arrives."""
+import os
+
 import pytest
 
 from clients import WebSocket, get, h2load, post, request
@@ -70,9 +72,10 @@ def test_connections_to_members_are_kept(lab, kind):
     member = lab.upstream()
     conf = ROUTES.get(kind, '<Location "/x">\nSetHandler "proxy:gate://app/"\n</Location>')
     httpd = lab.httpd(group("app", [member]) + conf, children=1)
-    for _ in range(6):
+    for _ in range(12):
         assert get(httpd.port, "/x/z").status == 200
-    assert member.connections == 1
+    # an event loop keeps its own
+    assert member.connections <= (1 if httpd.plane == "classic" else os.cpu_count())
 
 
 # --- members of every kind -------------------------------------------------------------------
@@ -294,7 +297,7 @@ def test_log_variables(lab):
     httpd = lab.httpd(group("app", [member]) + route())
     get(httpd.port)
     line = httpd.access(1)[0]
-    assert (line["group"], line["member"], line["tries"], line["plane"]) == ("app", "m1", "1", "classic")
+    assert (line["group"], line["member"], line["tries"], line["plane"]) == ("app", "m1", "1", httpd.plane)
     assert 0 <= int(line["connect_us"]) < 100000 <= int(line["first_byte_us"]) <= int(line["total_us"]) <= line["us"] + 1000
 
 

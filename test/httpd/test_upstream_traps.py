@@ -31,6 +31,14 @@ def test_trap_4_bad_heads_are_not_passed_on(lab, head):
     assert answer.header("Proxy-Status").startswith("gatehouse; error=http_protocol_error")
 
 
+def test_trap_4_no_status_line_behind_an_interim_answer(lab):
+    """What mod_proxy_http takes for HTTP/0.9: its note still has the interim answer's status then."""
+    member = lab.upstream().behave({"raw": ["HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 2x0 OK\r\nX-Evil: yes\r\n\r\nok"]})
+    httpd = start(lab, [member])
+    answer = get(httpd.port)
+    assert (answer.status, b"Evil" in answer.body) == (502, False), answer
+
+
 def test_trap_4_another_member_answers(lab):
     bad, good = lab.upstream("m1").behave(raw("200 OK\r\nX-A: b\x01c")), lab.upstream("m2")
     httpd = start(lab, [bad, (good, "backup")])
@@ -101,6 +109,15 @@ def test_trap_8_both_lengths_from_a_member(lab):
     with Connection(httpd.port) as c:
         answer = c.request("/")
         assert answer.status == 502 or (answer.body == b"hello" and answer.header("Content-Length") != "3")
+
+
+@pytest.mark.parametrize("second", [3, 4])
+def test_trap_8_two_lengths_from_a_member(lab, second):
+    """mod_proxy_http would read the first and hand on both."""
+    member = lab.upstream()
+    member.behave({"raw": [f"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: {second}\r\n\r\nok\n"]})
+    httpd = start(lab, [member])
+    assert get(httpd.port).status == 502
 
 
 @pytest.mark.parametrize("lines", ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Content-Length: 5\r\nContent-Length: 6",

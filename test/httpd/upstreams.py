@@ -289,10 +289,11 @@ class Nginx:
     """
     nginx as an upstream: answers every path with body and an X-Member header.
     tls: https with a self-signed certificate; h2: HTTP/2 (h2c without tls); unix: a socket file;
-    server: further lines for its server block.
+    server: further lines for its server block; connections: how many a worker can have.
     """
 
-    def __init__(self, name="n1", body="hello\n", tls=False, h2=False, unix=False, server="", workers=1):
+    def __init__(self, name="n1", body="hello\n", tls=False, h2=False, unix=False, server="", workers=1,
+                 connections=4096):
         self.name, self.tls, self.h2 = name, tls, h2
         self.dir = procs.temp_dir()
         self.host, self.port = "127.0.0.1", procs.free_port()
@@ -310,7 +311,7 @@ class Nginx:
         self.conf = f"""
 daemon off; user www-data; worker_processes {workers}; pid {self.dir}/pid;
 error_log {self.dir}/error.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off; keepalive_requests 1000000; keepalive_timeout 60s; default_type text/plain;
     client_body_temp_path {self.dir}/t1; proxy_temp_path {self.dir}/t2; fastcgi_temp_path {self.dir}/t3;

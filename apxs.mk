@@ -6,7 +6,7 @@
 #                which unit tests and fuzz targets link without a server
 #   LIBS_NAME    pkg-config names of the libraries it needs
 #   OPTLIBS_NAME pkg-config names it uses if present (-DGATE_HAVE_<NAME IN CAPITALS>)
-# A module without sources is not built.
+# A module whose mod_gate*.c is missing is not built.
 
 # --- core: arena, registry, counters; build/modules/mod_gate.so ---------------------------
 LOGIC_core += parse.c parse_words.c parse_url.c parse_args.c histogram.c event.c
@@ -25,12 +25,13 @@ LOGIC_upstream += balance.c balance_round_robin.c balance_least_connections.c ba
 LOGIC_upstream += balance_least_time.c balance_first.c balance_hash.c
 LOGIC_upstream += retry.c reverse.c
 LOGIC_upstream += pick.c
+LOGIC_upstream += errand.c errand_search.c errand_wait.c errand_tell.c errand_answer.c
 GLUE_upstream += mod_gate_upstream.c upstream_config.c upstream_check.c select.c dispatch.c try.c shadow.c
-GLUE_upstream += upstream_section.c
-GLUE_upstream += members_config.c claim.c queue_wait.c sticky_glue.c discover_glue.c
+GLUE_upstream += upstream_section.c door.c
+GLUE_upstream += members_config.c queue_wait.c sticky_glue.c discover_glue.c
 GLUE_upstream += answer_filter.c backend_filter.c replay.c workers.c tell.c
 LOGIC_upstream += sticky.c queue.c
-LOGIC_upstream += member_spec.c discover.c discover_run.c dns_message.c dns_lookup.c
+LOGIC_upstream += member_spec.c discover.c discover_rows.c discover_run.c dns_message.c dns_lookup.c
 LIBS_upstream = libcrypto
 
 # --- health: probes and outlier ejection --------------------------------------------------
@@ -40,15 +41,19 @@ LIBS_health = libcurl libcrypto
 
 # --- cache: shared-memory store, variants, purges -----------------------------------------
 GLUE_cache += mod_gate_cache.c cache_config.c cache_lookup.c cache_fetch.c cache_answer.c cache_filter.c cache_member.c
+GLUE_cache += cache_door.c
 GLUE_cache += cache_bucket.c cache_wait.c cache_worker.c cache_purge.c cache_section.c
 LOGIC_cache += evict.c space.c store.c store_write.c store_repair.c fill.c purge.c
+LOGIC_cache += look.c block.c desk.c
 LOGIC_cache += fields.c directives.c freshness.c key.c vary.c variant.c head.c range.c compress.c
 LIBS_cache = libbrotlienc libbrotlidec zlib
 
 # --- access: IP sets, limits, bans, geo ---------------------------------------------------
 LOGIC_access += ipset.c ipset_build.c set_file.c
+LOGIC_access += trial.c
 LOGIC_access += lines.c limiter.c tally.c ban.c concurrency.c ipset_store.c geo.c
 GLUE_access += mod_gate_access.c access_config.c access_sets.c access_zones.c access_requests.c
+GLUE_access += access_door.c access_judge.c access_bans.c access_explain.c
 GLUE_access += access_trust.c access_drop.c access_authz.c access_show.c
 LIBS_access = libcrypto
 OPTLIBS_access = libmaxminddb
@@ -61,7 +66,21 @@ GLUE_status += admin.c admin_members.c admin_actions.c
 LIBS_status = jansson libcrypto
 
 # --- engine: the express plane ------------------------------------------------------------
-LIBS_engine = libnghttp2
+LOGIC_engine += wheel.c loop.c outbox.c read_limits.c
+GLUE_engine += mod_gate_engine.c engine_config.c engine_counts.c engine_parts.c loops.c takeover.c transport.c conn.c conn_end.c
+GLUE_engine += handover.c handover_read.c client_classic.c socket_bucket.c
+LOGIC_engine += message.c h1_scan.c h1_parse.c h1_chunk.c h1_write.c
+GLUE_engine += origin_tls_conf.c
+LOGIC_engine += h2_head.c h2_abuse.c
+GLUE_engine += client_h2.c client_h2_stream.c h2_secondary.c h2_negotiate.c
+GLUE_engine += exchange_doors.c exchange_admit.c exchange_answer.c exchange_bypass.c
+GLUE_engine += exchange_view.c exchange_ask.c exchange_answer_head.c exchange_output.c exchange_log.c
+LOGIC_engine += exchange.c exchange_try.c exchange_body.c exchange_pass.c exchange_tell.c
+LOGIC_engine += origin.c origin_read.c origin_pool.c origin_connect.c origin_names.c origin_tls.c
+LIBS_engine = libnghttp2 libssl libcrypto
+LOGIC_engine += eligible_table.c header_ops.c
+GLUE_engine += client_h1.c client_h1_read.c client_h1_tell.c
+GLUE_engine += eligible.c eligible_tell.c route.c route_server.c route_alias.c route_agent.c route_type.c route_ready.c route_reverse.c route_request.c output.c
 
 MODULES = core upstream health cache access status engine
 
@@ -96,7 +115,7 @@ ALL_OPTLIBS := $(foreach l,$(sort $(foreach m,$(MODULES),$(OPTLIBS_$(m)))),$(she
 LIB_CPPFLAGS := $(shell $(PKG_CONFIG) --cflags $(ALL_LIBS) $(ALL_OPTLIBS) 2>/dev/null)
 LIB_CPPFLAGS += $(foreach l,$(ALL_OPTLIBS),-DGATE_HAVE_$(shell echo $(l:lib%=%) | tr a-z- A-Z_)=1)
 
-CSTD = -std=gnu11 -fPIC -pthread
+CSTD = -std=gnu11 -fPIC -fno-plt -fno-semantic-interposition -pthread
 # { NULL } ends httpd's tables; that this leaves fields out is meant
 WARN = -Wall -Wextra -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 ifdef FUZZ
@@ -109,13 +128,14 @@ else
 CODEGEN := $(shell $(APXS) -q CFLAGS) $(shell $(APXS) -q CPPFLAGS)
 LDSAN =
 endif
-LDHARD = -Wl,-z,relro -Wl,--as-needed
+# a module's calls of its own functions go there directly, and those of others by one load: httpd loads modules with all symbols bound
+LDHARD = -Wl,-z,relro -Wl,-z,now -Wl,--as-needed -Wl,-Bsymbolic-functions
 
 # --- names of what is made ----------------------------------------------------------------
 so = $(O)/modules/mod_gate$(if $(filter-out core,$(1)),_$(1)).so
 obj = $(patsubst %.c,$(O)/obj/$(1)/%.o,$(2))
 
-MODULE_NAMES = $(foreach m,$(MODULES),$(if $(strip $(GLUE_$(m))),$(m)))
+MODULE_NAMES = $(foreach m,$(MODULES),$(if $(wildcard modules/$(m)/mod_gate*.c),$(m)))
 LOGIC_NAMES = $(foreach m,$(MODULES),$(if $(strip $(LOGIC_$(m))),$(m)))
 MODULE_FILES = $(foreach m,$(MODULE_NAMES),$(call so,$(m)))
 ARCHIVES = $(foreach m,$(LOGIC_NAMES),$(O)/logic_$(m).a)
@@ -184,6 +204,8 @@ $(O)/obj/status/assets.o: $(wildcard modules/status/page/*)
 UNIT_HELP_OBJ = $(UNIT_HELP:test/unit/%.c=$(O)/obj/unit/%.o)
 $(UNIT_BINS:$(O)/unit/%=$(O)/obj/unit/%.o) $(UNIT_HELP_OBJ): $(O)/obj/unit/%.o: test/unit/%.c
 	$(call compile,$(TEST_CPPFLAGS))
+# compiles glue into itself, with stand-ins for the server
+$(O)/obj/unit/test_client_h1.o: TEST_CPPFLAGS += $(HTTPD_CPPFLAGS)
 $(FUZZ_SOURCES:test/fuzz/%.c=$(O)/obj/fuzz/%.o) $(O)/obj/fuzz/replay_main.o: $(O)/obj/fuzz/%.o: test/fuzz/%.c
 	$(call compile,$(TEST_CPPFLAGS))
 $(O)/unit/%: $(O)/obj/unit/%.o $(UNIT_HELP_OBJ) $(ARCHIVES)

@@ -3,6 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
+# who sets SECONDS for bench or soak does not mean bash's clock
+wanted_seconds=$(printenv SECONDS || true)
+unset SECONDS
+if [ -n "$wanted_seconds" ]; then
+    export SECONDS=$wanted_seconds
+fi
+
 PYTHON=/usr/bin/python3
 MAKE=(make --no-print-directory -f apxs.mk "-j${JOBS:-$(nproc)}")
 
@@ -25,9 +32,11 @@ usage: ./build.sh VERB
   build          modules into build/modules
   run            a demo on http://localhost:8080 and https://localhost:8443 (PORT=, TLS_PORT= move it)
   test [NAME]    every test, or those whose name contains NAME
-  bench [ROW]    CPU per request, side by side with others; the table goes to build/bench/
+  bench [ROW]    CPU per request, latency and memory, side by side with others, some minutes; "bench full": every row,
+                 about 25 minutes; the table goes to build/bench/
   fuzz [NAME]    fuzz targets, SECONDS_EACH=60 seconds each
-  soak           graceful restarts and killed children under load, TIMES=200 each
+  soak           restarts, killed children and members, slow clients, on both planes: TIMES=200 restarts and kills in a row,
+                 SECONDS=60 of all at once and of CLIENTS=10000 slow ones; SAN=address: with the address sanitizer
   guard          the checks of the sources alone
   install        into the httpd that apxs names (APXS=/path/to/apxs)
   clean          remove build/
@@ -111,7 +120,7 @@ do_install() {
         # "gate_upstream", which needs its symbols and so is loaded from the .conf file
         case $name in
         gate) echo "$line" >"$sysconf/mods-available/$name.load" ;;
-        gate_upstream)
+        gate_upstream | gate_engine)
             echo "# Depends: gate proxy" >"$sysconf/mods-available/$name.load"
             echo "$line" >"$sysconf/mods-available/$name.conf"
             ;;
@@ -126,6 +135,24 @@ do_install() {
         [ -e "$sysconf/gatehouse/$(basename "$conf")" ] || install -m 644 "$conf" "$sysconf/gatehouse/"
     done
     echo "samples: ${sysconf#"${DESTDIR:-}"}/gatehouse; the lines above load the modules"
+}
+
+do_soak() {
+    local plane failed= planes=classic
+    export SOAK_TIMES=${TIMES:-200} SOAK_SECONDS=${SECONDS:-60} SOAK_CLIENTS=${CLIENTS:-10000}
+    if [ -n "${SAN:-}" ]; then
+        export GATE_SAN=$SAN
+        "${MAKE[@]}" CC=gcc SAN=address,undefined modules
+    fi
+    if [ -e build/modules/mod_gate_engine.so ]; then
+        planes="classic express"
+    fi
+    for plane in $planes; do
+        echo "== $plane"
+        GATE_PLANE=$plane $PYTHON -m pytest -q -s --no-header -p no:cacheprovider test/httpd/test_soak.py \
+            test/httpd/test_access_limits.py test/httpd/test_health_prober.py -k "test_soak or killed" || failed=1
+    done
+    [ -z "$failed" ]
 }
 
 do_fuzz() {
@@ -162,7 +189,7 @@ test)
 soak)
     do_deps test
     do_build
-    SOAK=${TIMES:-200} exec $PYTHON -m pytest -q --no-header -p no:cacheprovider test/httpd/test_soak.py
+    do_soak
     ;;
 guard) exec $PYTHON test/run_tests.py --only guard ;;
 bench)

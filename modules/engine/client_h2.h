@@ -8,6 +8,8 @@
 #include "conn.h"
 
 extern const conn_codec_t client_h2_codec;
+/** For a connection whose first bytes tell whether it speaks HTTP/2 (h2_may_be_direct()). */
+extern const conn_codec_t client_h2_direct_codec;
 
 /** From the module's register_hooks: filters of streams that httpd's own code answers. */
 void h2_secondary_register(void);

@@ -81,6 +81,7 @@ void client_begin(loop_job_t *job)
     w->pub.codec = engine_codec(w->pub.c);
     takeover_uncount(w);
     if (loop_watch_add(w->pub.loop, &w->watch) != 0 || w->pub.codec->open(&w->pub) != 0) {
+        w->pub.codec = NULL;
         client_act(w, WANT_FREE);
         return;
     }
@@ -212,6 +213,20 @@ void conn_resume(conn_t *conn)
             client_act(w, WANT_PUMP);
         }
     }
+}
+
+int conn_become(conn_t *conn, const conn_codec_t *codec)
+{
+    client_t *w = client_of(conn);
+
+    conn->codec = codec;
+    if (codec->open(conn) != 0) {
+        conn->codec = NULL;
+        client_act(w, WANT_FREE);
+        return -1;
+    }
+    client_act(w, WANT_PUMP);
+    return 0;
 }
 
 size_t conn_unread(const conn_t *conn)

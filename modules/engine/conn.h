@@ -68,6 +68,11 @@ struct conn {
 /* ---- reading --------------------------------------------------------------------------------------------------------------- */
 
 void conn_pause(conn_t *conn);
+/**
+ * Another codec has it from now on; from within input() (that takes nothing), ended() or drain(). What is kept is given to it.
+ * @return 0; -1: it could not begin, and the connection is closed
+ */
+int conn_become(conn_t *conn, const conn_codec_t *codec);
 /** What is kept, and what comes, is given again: not from within this call, but before the loop waits. */
 void conn_resume(conn_t *conn);
 /** Bytes kept because they were not taken. Not from within input(). */

@@ -222,7 +222,7 @@ int engine_is_draining(void);
 int engine_loops_running(void);
 
 /** What every connection begins with. */
-const conn_codec_t *engine_codec(const conn_rec *c);
+const conn_codec_t *engine_codec(conn_rec *c);
 extern const conn_codec_t client_classic_codec; /* hands over everything */
 
 /* ---- transport.c ---------------------------------------------------------------------------------------------------------------- */

@@ -65,10 +65,13 @@ void engine_parts_explain(gate_node_t *out, const gate_view_t *view, request_rec
     }
 }
 
-const conn_codec_t *engine_codec(const conn_rec *c)
+const conn_codec_t *engine_codec(conn_rec *c)
 {
     if (h2_negotiated(c)) {
         return &client_h2_codec;
+    }
+    if (h2_may_be_direct(c)) {
+        return &client_h2_direct_codec;
     }
     return has_upstream ? &client_h1_codec : &client_classic_codec;
 }

@@ -15,7 +15,7 @@
 #define WINDOW_DEFAULT 65535
 
 static APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *ssl_lookup;
-static h2_settings_t usual = { STREAMS_DEFAULT, WINDOW_DEFAULT, 0 };
+static h2_settings_t usual;
 static apr_hash_t *special;     /* h2_settings_t by server; NULL: none differs */
 static const char *refuses;
 static int usable;              /* there are routes to serve */
@@ -25,7 +25,7 @@ static int usable;              /* there are routes to serve */
 /* Those that are about mod_http2's own threads, buffers and ways in, or about what no client uses any more (push). */
 static const char *const neutral[] = {
     "H2MinWorkers", "H2MaxWorkers", "H2MaxWorkerIdleSeconds", "H2StreamMaxMemSize", "H2SerializeHeaders", "H2ModernTLSOnly", "H2Upgrade",
-    "H2Direct", "H2SessionExtraFiles", "H2TLSWarmUpSize", "H2TLSCoolDownSecs", "H2Push", "H2PushPriority", "H2PushDiarySize", "H2CopyFiles",
+    "H2SessionExtraFiles", "H2TLSWarmUpSize", "H2TLSCoolDownSecs", "H2Push", "H2PushPriority", "H2PushDiarySize", "H2CopyFiles",
     "H2EarlyHints", "H2OutputBuffering", "H2MaxDataFrameLen", NULL
 };
 
@@ -43,6 +43,9 @@ static void take(h2_settings_t *to, const ap_directive_t *d, apr_pool_t *p)
     }
     else if (ap_cstr_casecmp(d->directive, "H2StreamTimeout") == 0) {
         to->timeout_usec = ap_timeout_parameter_parse(word, &time, "s") == APR_SUCCESS ? time : 0;
+    }
+    else if (ap_cstr_casecmp(d->directive, "H2Direct") == 0) {
+        to->direct = ap_cstr_casecmp(word, "on") == 0;
     }
     else {
         for (i = 0; neutral[i]; i++) {
@@ -104,7 +107,7 @@ static void read_vhosts(const ap_directive_t *d, server_rec *main_server, apr_po
 
 void h2_negotiate_configure(apr_pool_t *p, server_rec *s)
 {
-    usual = (h2_settings_t){ STREAMS_DEFAULT, WINDOW_DEFAULT, 0 };
+    usual = (h2_settings_t){ .streams = STREAMS_DEFAULT, .window = WINDOW_DEFAULT, .direct = -1 };
     special = NULL;
     refuses = NULL;
     usable = ap_find_linked_module("mod_gate_upstream.c") != NULL;
@@ -146,10 +149,14 @@ static int is_modern(conn_rec *c, server_rec *s)
     return !cipher || !*cipher || strstr(cipher, "GCM") || strstr(cipher, "CHACHA20") || strstr(cipher, "CCM");
 }
 
+static int may_serve(const conn_rec *c, const server_rec *s)
+{
+    return usable && !c->master && !refuses && engine_loops_running() > 0 && !engine_is_draining() && engine_server_of(s)->on == 1;
+}
+
 static int may_speak(conn_rec *c, request_rec *r, server_rec *s)
 {
-    return usable && !r && !c->master && !refuses && engine_loops_running() > 0 && !engine_is_draining() && engine_server_of(s)->on == 1
-           && ap_ssl_conn_is_ssl(c) && ap_is_allowed_protocol(c, r, s, "h2") && is_modern(c, s);
+    return !r && may_serve(c, s) && ap_ssl_conn_is_ssl(c) && ap_is_allowed_protocol(c, r, s, "h2") && is_modern(c, s);
 }
 
 static int propose(conn_rec *c, request_rec *r, server_rec *s, const apr_array_header_t *offers, apr_array_header_t *proposals)
@@ -168,7 +175,7 @@ static int switch_to(conn_rec *c, request_rec *r, server_rec *s, const char *pro
     if (strcmp(protocol, "h2") != 0 || !may_speak(c, r, s)) {
         return DECLINED;
     }
-    apr_table_setn(c->notes, NOTE, "1");
+    apr_table_setn(c->notes, NOTE, "h2");
     return OK;
 }
 
@@ -177,9 +184,28 @@ int h2_negotiated(const conn_rec *c)
     return apr_table_get(c->notes, NOTE) != NULL;
 }
 
+int h2_may_be_direct(conn_rec *c)
+{
+    server_rec *s = c->base_server;
+    int direct = h2_settings_of(s)->direct;
+
+    if (direct == 0 || !may_serve(c, s)) {
+        return 0;
+    }
+    if (ap_ssl_conn_is_ssl(c)) {
+        return direct == 1 && may_speak(c, NULL, s);
+    }
+    return ap_is_allowed_protocol(c, NULL, s, "h2c");
+}
+
+void h2_begin_direct(conn_rec *c)
+{
+    apr_table_setn(c->notes, NOTE, ap_ssl_conn_is_ssl(c) ? "h2" : "h2c");
+}
+
 static const char *protocol_of(const conn_rec *c)
 {
-    return h2_negotiated(c->master ? c->master : c) ? "h2" : NULL;
+    return apr_table_get((c->master ? c->master : c)->notes, NOTE);
 }
 
 void h2_negotiate_register(void)

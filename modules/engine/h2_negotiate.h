@@ -1,5 +1,6 @@
 /*
- * h2_negotiate.h - who speaks HTTP/2 with a client: the engine, where GateEngine is on and "Protocols" has h2, instead of mod_http2.
+ * h2_negotiate.h - who speaks HTTP/2 with a client: the engine, where GateEngine is on and "Protocols" has h2 (TLS) or h2c (in the clear, by
+ * prior knowledge), instead of mod_http2. "Upgrade: h2c", which RFC 9113 (3.1) has given up, is left to mod_http2.
  * Depends: httpd's protocol hooks.   Locking: none; on the thread that has the connection.
  */
 #ifndef ENGINE_H2_NEGOTIATE_H
@@ -11,6 +12,7 @@ typedef struct {
     uint32_t streams;           /* H2MaxSessionStreams */
     uint32_t window;            /* H2WindowSize */
     int64_t timeout_usec;       /* H2StreamTimeout; 0: the server's Timeout */
+    int direct;                 /* H2Direct; -1: in the clear yes, over TLS no */
 } h2_settings_t;
 
 /** From the module's register_hooks. */
@@ -19,6 +21,10 @@ void h2_negotiate_register(void);
 void h2_negotiate_configure(apr_pool_t *p, server_rec *s);
 /** "h2" was agreed upon and is ours. */
 int h2_negotiated(const conn_rec *c);
+/** A client may begin with HTTP/2 at once (prior knowledge). */
+int h2_may_be_direct(conn_rec *c);
+/** .. and has. */
+void h2_begin_direct(conn_rec *c);
 const h2_settings_t *h2_settings_of(const server_rec *s);
 /** Why HTTP/2 is left to mod_http2: "H2Push (file:line)"; NULL: it is not. */
 const char *h2_negotiate_refuses(void);

@@ -344,13 +344,13 @@ void takeover_child(apr_pool_t *pchild, int threads)
 
 void takeover_register(apr_pool_t *p)
 {
-    static const char *const before[] = { "mod_ssl.c", "mod_http2.c", NULL };
     static const char *const ssl[] = { "mod_ssl.c", NULL };
+    static const char *const http2[] = { "mod_http2.c", NULL }; /* a thread of its own waits for the first bytes where h2c is allowed */
 
     (void)p;
     ap_hook_create_connection(create_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_pre_connection(pre_connection_first, NULL, NULL, APR_HOOK_REALLY_FIRST - 1);
     ap_hook_pre_connection(pre_connection_last, ssl, NULL, APR_HOOK_LAST);
-    ap_hook_process_connection(process_connection, before, NULL, APR_HOOK_LAST);
+    ap_hook_process_connection(process_connection, ssl, http2, APR_HOOK_LAST);
     ap_hook_suspend_connection(suspend_connection, NULL, NULL, APR_HOOK_REALLY_LAST);
 }

@@ -31,19 +31,21 @@ def literal(name, value):
     return parts
 
 
-def block(path="/", method="GET", headers=(), authority="localhost"):
-    lines = [(":method", method), (":scheme", "https"), (":path", path), (":authority", authority), *headers]
+def block(path="/", method="GET", headers=(), authority="localhost", scheme="https"):
+    lines = [(":method", method), (":scheme", scheme), (":path", path), (":authority", authority), *headers]
     return b"".join(literal(*line) for line in lines)
 
 
 class Http2:
-    def __init__(self, port, settings=(), timeout=10.0):
-        self.connection = Connection(port, tls=True, alpn=["h2"], timeout=timeout)
+    def __init__(self, port, settings=(), timeout=10.0, tls=True, preface=True):
+        self.connection = Connection(port, tls=tls, alpn=["h2"] if tls else None, timeout=timeout)
+        self.scheme = "https" if tls else "http"
         self.sock = self.connection.sock
         self.buffer = b""
         self.next = 1
         self.frames = []
-        self.send(PREFACE + frame(SETTINGS, payload=b"".join(struct.pack(">HI", *one) for one in settings)))
+        if preface:
+            self.send(PREFACE + frame(SETTINGS, payload=b"".join(struct.pack(">HI", *one) for one in settings)))
 
     def __enter__(self):
         return self
@@ -56,7 +58,7 @@ class Http2:
 
     def ask(self, path="/", method="GET", headers=(), end=True):
         stream, self.next = self.next, self.next + 2
-        self.send(frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block(path, method, headers)))
+        self.send(frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block(path, method, headers, scheme=self.scheme)))
         return stream
 
     def data(self, stream, payload, end=False):

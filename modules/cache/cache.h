@@ -141,8 +141,8 @@ cache_request_t *cache_request_make(request_rec *r, const cache_dir_conf_t *conf
 int cache_fetch(request_rec *r, cache_request_t *c);
 /** Lets the member validate what is held in c, or fetch it; for the background. */
 int cache_fetch_now(request_rec *r, cache_request_t *c);
-/** Leads or follows the fetch of what c asks for: c->flight. */
-gate_join_e cache_join(cache_request_t *c);
+/** Leads or follows the fetch of what c asks for: c->flight. @param wait_usec  how long newcomers may follow, if it leads */
+gate_join_e cache_join(cache_request_t *c, int64_t wait_usec);
 /** To the member as it is, nothing stored of it. */
 int cache_pass_by(request_rec *r, cache_request_t *c);
 

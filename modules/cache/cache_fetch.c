@@ -149,15 +149,19 @@ int cache_fetch_now(request_rec *r, cache_request_t *c)
 
 typedef enum { FOLLOW_DONE, FOLLOW_AGAIN, FOLLOW_ALONE } follow_e;
 
+/* What was fetched after we had asked is as good as validated for us. */
+static int suits_now(const cache_request_t *c)
+{
+    const gate_freshness_t *fresh = &c->look.head.head->fresh;
+
+    return gate_freshness_judge(fresh, &c->look.asked, 0, gate_mono_usec()) != GATE_VALIDATE
+           || (fresh->received_usec >= c->arrived_usec && !gate_freshness_useless(fresh));
+}
+
 /* The fetch that was followed is over, well: is there something for us? */
 static follow_e take_result(request_rec *r, cache_request_t *c, int *rc)
 {
-    if (!gate_look_find(&c->look)) {
-        return FOLLOW_ALONE;
-    }
-    /* what was fetched after we had asked is as good as validated for us, but for no-cache */
-    if (gate_freshness_judge(&c->look.head.head->fresh, &c->look.asked, 0, gate_mono_usec()) == GATE_VALIDATE
-        && (c->look.head.head->fresh.received_usec < c->arrived_usec || gate_freshness_useless(&c->look.head.head->fresh))) {
+    if (!gate_look_find(&c->look) || !suits_now(c)) {
         return FOLLOW_ALONE;
     }
     c->collapsed = 1;
@@ -209,11 +213,29 @@ static follow_e follow(request_rec *r, cache_request_t *c, int64_t deadline, int
     }
 }
 
-gate_join_e cache_join(cache_request_t *c)
+gate_join_e cache_join(cache_request_t *c, int64_t wait_usec)
 {
     gate_wish_t wish = { c->look.flight_hash, c->look.key.hash, c->look.key.url, c->purge_seq };
 
-    return gate_flight_join(cache_store, &wish, gate_mono_usec(), c->conf->wait_usec, &c->flight);
+    return gate_flight_join(cache_store, &wish, gate_mono_usec(), wait_usec, &c->flight);
+}
+
+/*
+ * We are to lead. But the fetch before ours may have ended between our look and our claim, as late as a busy machine lets a thread run on:
+ * what it brought is ours then, and nobody has to go. @return as join()
+ */
+static int was_fetched_meanwhile(request_rec *r, cache_request_t *c, int *rc)
+{
+    const char *fwd = c->fwd;
+
+    if (!gate_look_find(&c->look) || !suits_now(c)) {
+        return 0;
+    }
+    cache_wake(gate_flight_end(cache_store, &c->flight, GATE_FLIGHT_STORED));
+    c->fwd = NULL;
+    *rc = cache_answer(r, c, r->output_filters);
+    c->fwd = *rc == DECLINED ? fwd : NULL;
+    return *rc != DECLINED;
 }
 
 /* One fetch for all: leads, or follows whoever leads. @return 1: answered, *rc is the result */
@@ -222,9 +244,15 @@ static int join(request_rec *r, cache_request_t *c, int *rc)
     int64_t deadline = c->arrived_usec + c->conf->wait_usec;
 
     for (int tries = 0; tries < 4; tries++) {
-        gate_join_e how = cache_join(c);
+        gate_join_e how = cache_join(c, c->conf->wait_usec);
         follow_e end;
 
+        while (how == GATE_JOIN_BUSY && gate_mono_usec() < deadline) {
+            how = cache_join(c, c->conf->wait_usec);
+        }
+        if (how == GATE_LEAD) {
+            return was_fetched_meanwhile(r, c, rc);
+        }
         if (how != GATE_FOLLOW) {
             return 0;
         }

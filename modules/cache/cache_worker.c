@@ -2,8 +2,8 @@
  * cache_worker.c - what is done behind the clients' backs, by a few threads of each child: stale answers fetched anew, codings made.
  * THREADS  FETCHERS fetch, one makes codings (nice 19); they begin in child_init and end with the child. Queues are short: what
  *          does not fit is left, the next request will ask again.
- * SINGLE   over all children: a claim in the object's head, good until a moment of the monotonic clock; it runs out by itself when
- *          its owner dies.
+ * SINGLE   over all children: a refresh is a flight (fill.h), which ends with its child; a coding is claimed in the object's head until a
+ *          moment of the monotonic clock, which runs out by itself when its owner dies.
  * POOLS    each job has a pool of its own, with its own allocator, and destroys it in the thread that did it.
  */
 #include "cache.h"
@@ -28,7 +28,7 @@ APLOG_USE_MODULE(gate_cache);
 #define REFRESH_CLAIM_USEC (INT64_C(60) * 1000000)
 #define REFRESH_REST_USEC INT64_C(1000000) /* between two tries */
 #define COMPRESS_CLAIM_USEC (INT64_C(300) * 1000000)
-#define END_WAIT_USEC (INT64_C(5) * 1000000)
+#define END_WAIT_USEC (INT64_C(2) * 1000000) /* httpd, told to stop, warns of children after three */
 
 typedef struct job job_t;
 struct job {
@@ -322,19 +322,51 @@ static void refresh(job_t *job, apr_thread_t *thread)
     int rc = HTTP_INTERNAL_SERVER_ERROR;
 
     job->r->connection->current_thread = thread;
-    if (walk_sections(job) && gate_look_find(&c->look) && cache_join(c) != GATE_FOLLOW) {
-        rc = cache_fetch_now(job->r, c);
-        cache_count(rc == OK ? GATE_COUNT_refreshed : GATE_COUNT_refresh_failed, 1);
+    if (walk_sections(job) && gate_look_find(&c->look)) {
+        if (gate_freshness_judge(&c->look.head.head->fresh, &c->look.asked, (int)atomic_load(&c->look.head.head->soft),
+                                 gate_mono_usec()) == GATE_SERVE) {
+            rc = OK; /* somebody had just done it when it was asked for */
+            cache_wake(gate_flight_end(cache_store, &c->flight, GATE_FLIGHT_STORED));
+        }
+        else {
+            rc = cache_fetch_now(job->r, c);
+            cache_count(rc == OK ? GATE_COUNT_refreshed : GATE_COUNT_refresh_failed, 1);
+        }
     }
-    gate_flight_leave(cache_store, &c->flight);
+    cache_wake(gate_flight_end(cache_store, &c->flight, GATE_FLIGHT_PASSED));
     rest(c);
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, job->r->server, GATE_LOGNO(0711) "cache: %s was fetched anew in the background: %d",
                  c->look.key.url, rc);
 }
 
+/*
+ * One refresh at a time, over all children: the flight is the claim, so it ends with the child that holds it, whatever way that goes.
+ * Where there can be no flight (the answer is known not to be kept, no place) a claim in the head keeps others back for a while.
+ */
+static int claim_refresh(cache_request_t *c, gate_head_t *shared, gate_seat_on_t *flight)
+{
+    int64_t now = gate_mono_usec(), until = atomic_load(&shared->refresh_until);
+
+    if (until > now || gate_flight_under_way(cache_store, c->look.flight_hash, now)) {
+        return 0;
+    }
+    switch (cache_join(c, REFRESH_CLAIM_USEC)) {
+    case GATE_LEAD:
+        break;
+    case GATE_ALONE:
+        return atomic_compare_exchange_strong(&shared->refresh_until, &until, now + REFRESH_CLAIM_USEC);
+    default:
+        gate_flight_leave(cache_store, &c->flight);
+        return 0;
+    }
+    *flight = c->flight;
+    c->flight.place = 0;
+    return 1;
+}
+
 void cache_refresh(request_rec *r, cache_request_t *c)
 {
-    int64_t now = gate_mono_usec(), until;
+    gate_seat_on_t flight = { 0 };
     gate_head_t *shared;
     const void *bytes;
     job_t *job;
@@ -343,11 +375,11 @@ void cache_refresh(request_rec *r, cache_request_t *c)
         return;
     }
     shared = (gate_head_t *)(uintptr_t)bytes;
-    until = atomic_load(&shared->refresh_until);
-    if (until > now || !atomic_compare_exchange_strong(&shared->refresh_until, &until, now + REFRESH_CLAIM_USEC)) {
+    if (!claim_refresh(c, shared, &flight)) {
         return;
     }
     if (!(job = job_make(refresh))) {
+        cache_wake(gate_flight_end(cache_store, &flight, GATE_FLIGHT_PASSED));
         return;
     }
     job->r = make_request(make_connection(job->pool, r->connection), r);
@@ -358,6 +390,7 @@ void cache_refresh(request_rec *r, cache_request_t *c)
     job->proxyreq = r->proxyreq;
     job->c = cache_request_make(job->r, apr_pmemdup(job->pool, c->conf, sizeof *c->conf));
     job->c->background = 1;
+    job->c->flight = flight;
     job->c->look.key = c->look.key;
     job->c->look.key.url = apr_pstrdup(job->pool, c->look.key.url);
     job->c->look.key.route = apr_pstrdup(job->pool, c->look.key.route);
@@ -367,6 +400,7 @@ void cache_refresh(request_rec *r, cache_request_t *c)
     job->c->fwd = "stale";
     if (!hand_over(&fetchers, job)) {
         atomic_store(&shared->refresh_until, 0);
+        cache_wake(gate_flight_end(cache_store, &flight, GATE_FLIGHT_PASSED));
         apr_pool_destroy(job->pool);
     }
 }

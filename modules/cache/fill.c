@@ -89,18 +89,38 @@ static int may_follow(const gate_store_t *store, const gate_flight_t *f, const g
            && (f->purge_seq >= wish->purge_seq || gate_purge_check(store, &query) == GATE_PURGE_NONE);
 }
 
+static uint32_t stripe_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> 16) % GATE_FLIGHT_STRIPES;
+}
+
+int gate_flight_under_way(const gate_store_t *store, uint64_t hash, int64_t now_usec)
+{
+    const gate_flight_t *f = table_of(store)->flight + stripe_of(hash) * STRIPE_PLACES;
+
+    for (uint32_t i = 0; i < STRIPE_PLACES; i++, f++) {
+        if (atomic_load_explicit(&f->hash, memory_order_relaxed) == hash && under_way(atomic_load(&f->word))
+            && now_usec < atomic_load(&f->deadline_usec)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 gate_join_e gate_flight_join(gate_store_t *store, const gate_wish_t *wish, int64_t now_usec, int64_t wait_usec,
                              gate_seat_on_t *out)
 {
     gate_fill_table_t *t = table_of(store);
-    uint32_t stripe = (uint32_t)(wish->hash >> 16) % GATE_FLIGHT_STRIPES, place = stripe * STRIPE_PLACES, free_place = 0;
+    uint32_t stripe = stripe_of(wish->hash), place = stripe * STRIPE_PLACES, free_place = 0;
     gate_join_e how = GATE_ALONE;
 
     out->place = 0;
     out->leader = 0;
-    if (gate_store_seat(store) < 0 || gate_passed(store, wish->hash, now_usec)
-        || gate_lock_take(&t->lock[stripe], GATE_LOCK_WAIT_USEC) == GATE_LOCK_TIMEOUT) {
+    if (gate_store_seat(store) < 0 || gate_passed(store, wish->hash, now_usec)) {
         return GATE_ALONE;
+    }
+    if (gate_lock_take(&t->lock[stripe], GATE_LOCK_WAIT_USEC) == GATE_LOCK_TIMEOUT) {
+        return GATE_JOIN_BUSY;
     }
     for (uint32_t i = place; i < place + STRIPE_PLACES; i++) {
         gate_flight_t *f = &t->flight[i];

@@ -59,7 +59,7 @@ typedef struct {
     int leader;
 } gate_seat_on_t;
 
-typedef enum { GATE_LEAD, GATE_FOLLOW, GATE_ALONE } gate_join_e;
+typedef enum { GATE_LEAD, GATE_FOLLOW, GATE_ALONE, GATE_JOIN_BUSY } gate_join_e;
 
 /* What a request wants fetched. */
 typedef struct {
@@ -71,11 +71,15 @@ typedef struct {
 
 /**
  * Joins the flight of a hash, or begins it. Who asks after a purge of the URL does not follow a fetch from before.
+ * A flight may have landed between the caller's look and this call: who is to lead looks into the store once more before it fetches.
  * @param wait_usec  how long after now newcomers may follow this flight
- * @return GATE_ALONE: it was passed lately, or there is no place
+ * @return GATE_ALONE: it was passed lately, or there is no place; GATE_JOIN_BUSY: the lock could not be had in GATE_LOCK_WAIT_USEC, ask again
  */
 gate_join_e gate_flight_join(gate_store_t *store, const gate_wish_t *wish, int64_t now_usec, int64_t wait_usec,
                              gate_seat_on_t *out);
+
+/** Is a flight of this hash under way that newcomers may follow? A look without the lock: it may have begun or ended by now. */
+int gate_flight_under_way(const gate_store_t *store, uint64_t hash, int64_t now_usec);
 
 /** The flight's phase as a holder sees it; when its place was used again: GATE_FLIGHT_STORED. */
 gate_flight_e gate_flight_phase(const gate_store_t *store, const gate_seat_on_t *on);

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 
+import procs
 import pytest
 
 from cachelib import Site, is_hit
@@ -85,4 +86,30 @@ def test_killed_children_leave_no_pins(lab):
     status = site.get("/status/status.json")
     if status.status == 200:
         assert status.json()["cache"]["being_read"] <= 1
+    site.httpd.expect("AH10392", r"AH00052: child pid \d+ exit signal Killed")
+
+
+def test_a_child_killed_while_it_refreshes_leaves_no_claim(lab):
+    """RFC 5861, 3: what it had begun in the background is begun anew by others at once, not when a claim has run out."""
+    site = Site(lab, children=2)
+    site.says(b"old", headers=[["Cache-Control", "max-age=60, stale-while-revalidate=600"], ["Age", "100"]])
+    site.get()
+    site.says(b"new", headers="max-age=60", delay=60)
+    assert site.get().body == b"old"
+    procs.wait_until(lambda: site.asked == 2, 10, "the refresh")
+    for _ in range(3):
+        assert site.get().body == b"old"
+    assert site.asked == 2, "one at a time"
+    for pid in list(site.httpd.child_pids()):
+        site.httpd.kill_child(pid)
+    site.says(b"new", headers="max-age=60")
+
+    def fresh():
+        try:
+            return site.get().body == b"new"
+        except OSError:  # children are being started
+            return False
+
+    procs.wait_until(fresh, 10, "a refresh by others")
+    assert site.asked == 3
     site.httpd.expect("AH10392", r"AH00052: child pid \d+ exit signal Killed")

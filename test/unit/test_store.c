@@ -362,6 +362,9 @@ static void test_trap_46_one_leads_others_follow(void **state)
     assert_int_equal(join(other, 42, 0, 1000, &b), GATE_FOLLOW);
     assert_int_equal(join(other, 43, 0, 1000, &c), GATE_LEAD);
     assert_int_equal(gate_flight_phase(other, &b), GATE_FLIGHT_ASKED);
+    assert_true(gate_flight_under_way(other, 42, 1000));
+    assert_false(gate_flight_under_way(other, 44, 1000));
+    assert_false(gate_flight_under_way(other, 42, 6000001));
     assert_non_null(gate_flight_end(w.store, &a, GATE_FLIGHT_STORED));
     assert_int_equal(gate_flight_phase(other, &b), GATE_FLIGHT_STORED);
     /* the place is used again: the follower of before sees that its own flight is over */
@@ -372,6 +375,7 @@ static void test_trap_46_one_leads_others_follow(void **state)
     assert_int_equal(join(other, 42, 0, 6000001, &b), GATE_LEAD);
     /* the leader of 43 dies */
     gate_fill_sweep(w.store, 1, wake);
+    assert_false(gate_flight_under_way(w.store, 43, 1000));
     assert_int_equal(join(w.store, 43, 0, 1000, &c), GATE_LEAD);
 }
 

@@ -80,7 +80,7 @@ LOGIC_engine += origin.c origin_read.c origin_pool.c origin_connect.c origin_nam
 LIBS_engine = libnghttp2 libssl libcrypto
 LOGIC_engine += eligible_table.c header_ops.c
 GLUE_engine += client_h1.c client_h1_read.c client_h1_tell.c
-GLUE_engine += eligible.c eligible_tell.c route.c route_server.c route_alias.c route_agent.c route_type.c route_ready.c route_reverse.c route_request.c output.c
+GLUE_engine += eligible.c eligible_tell.c route.c route_server.c route_path.c route_alias.c route_agent.c route_type.c route_ready.c route_reverse.c route_request.c output.c
 
 MODULES = core upstream health cache access status engine
 

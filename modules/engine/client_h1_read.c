@@ -51,7 +51,7 @@ static void begin_body(client_t *client, const request_head_t *head)
 }
 
 /* @return NULL, or why the classic plane has to do it */
-static const char *begin_exchange(client_t *client, const char *bytes, const request_head_t *head)
+static const char *begin_exchange(client_t *client, const char *bytes, request_head_t *head)
 {
     conn_t *conn = client->conn;
     exchange_ask_t ask = { .loop = conn->loop, .ops = &client_h1_ops, .client = client, .pool = conn->c->pool, .c = conn->c, .head = head };

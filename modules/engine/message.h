@@ -61,7 +61,7 @@ typedef enum { METHOD_OTHER = 0, METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PU
 typedef struct {
     span_t line;                /* h1: the request line as sent; h2: empty */
     span_t method, target;      /* target as sent */
-    span_t path, query;         /* of the target, as sent; query without '?', .at NULL if there is none */
+    span_t path, query;         /* of the target, as sent (but see route_find()); query without '?', .at NULL if there is none */
     span_t host;                /* Host or :authority, port included; .at NULL if there is none */
     method_e known;
     uint8_t major, minor;       /* 1.0, 1.1, 2.0 */

@@ -157,9 +157,13 @@ static view_t *view_of(route_table_t *table, server_rec *server)
     return make_view(table, chain, server);
 }
 
-/* A prefix at once, patterns by httpd. */
-static int section_matches(const section_t *section, const char *path, uint32_t len)
+/* A prefix at once, patterns by httpd. other: the path was not in its normal form; NULL */
+static int section_matches(const section_t *section, const char *path, uint32_t len, const route_path_t *other)
 {
+    if (other && other->two_slashes && !section->core->r) {
+        path = other->merged;
+        len = (uint32_t)strlen(path);
+    }
     if (section->pattern) {
         return route_section_matches(section->core, path, len);
     }
@@ -198,14 +202,15 @@ static set_t *make_set(route_table_t *table, view_t *view, const uint64_t *bits)
     return set;
 }
 
-static set_t *set_of(route_table_t *table, view_t *view, const char *path, uint32_t len)
+static set_t *set_of(route_table_t *table, view_t *view, const request_head_t *head)
 {
+    const route_path_t *other = head->plain_path ? NULL : &table->other;
     uint64_t bits[ROUTE_SET_WORDS] = { 0 }, any = 0;
     set_t *set, **chain;
     int i;
 
     for (i = 0; i < view->sections; i++) {
-        if (section_matches(&view->section[i], path, len)) {
+        if (section_matches(&view->section[i], head->path.at, head->path.len, other)) {
             bits[i / 64] |= any = UINT64_C(1) << (i % 64);
         }
     }
@@ -373,6 +378,7 @@ static route_t *make_route(route_table_t *table, const view_t *view, const set_t
     route->timeout_usec = alias->timeout_usec;
     route->index = table->routes++;
     route->env = apr_pcalloc(table->pool, sizeof *route->env);
+    route->env->alias = alias;
     route->dir_conf = merge(table, view, set, alias);
     route->proxy = ap_get_module_config(view->server->module_config, &proxy_module);
     route->proxy_dir = ap_get_module_config(route->dir_conf, &proxy_module);
@@ -402,9 +408,6 @@ static const char *odd_request(const request_head_t *head)
     default:
         break;
     }
-    if (!head->plain_path) {
-        return "the path is not in its normal form";
-    }
     if (head->fields.first[FIELD_RANGE] | head->fields.first[FIELD_IF_RANGE]) {
         return "Range";
     }
@@ -414,9 +417,6 @@ static const char *odd_request(const request_head_t *head)
     if (head->path.len >= ROUTE_MATCH_BYTES) {
         return "the path is very long";
     }
-    if (head->path.len > 1 && head->path.at[1] == '.') {
-        return "the path begins with a dot"; /* /.well-known/ belongs to many */
-    }
     if (head->query.len && memchr(head->query.at, '#', head->query.len)) {
         return "a fragment in the target";
     }
@@ -425,6 +425,20 @@ static const char *odd_request(const request_head_t *head)
         if (!upgrade || upgrade->value.len != 9 || strncasecmp(upgrade->value.at, "websocket", 9) != 0) {
             return "Upgrade to something else than websocket";
         }
+    }
+    return NULL;
+}
+
+static const char *odd_path(const view_t *view, request_head_t *head, route_path_t *other)
+{
+    if (!head->plain_path) {
+        if (!route_path_read(view->server, head, other)) {
+            return "the path is refused, or has none that can be told";
+        }
+        head->path = (span_t){ other->uri, other->len };
+    }
+    if (head->path.len >= 13 && memcmp(head->path.at, "/.well-known/", 13) == 0 && ap_find_linked_module("mod_md.c")) {
+        return "mod_md may answer for /.well-known/";
     }
     return NULL;
 }
@@ -455,12 +469,34 @@ static const route_t *by_alias(route_table_t *table, view_t *view, set_t *set, c
     return set->route[at];
 }
 
-/* Base and the rest of the target: borrowed from the target where they stand there in one piece. */
-static int make_path(route_table_t *table, const alias_t *alias, const request_head_t *head, span_t *path)
+/* @return NULL, or why it is classic */
+static const char *make_other_path(route_table_t *table, const route_t *route, const request_head_t *head, span_t *path, span_t *mapped)
+{
+    const char *raw, *encoded = route_path_for_member(route, head, table->scratch, &raw);
+    size_t len = encoded ? strlen(encoded) : 0, raw_len = encoded ? strcspn(raw, route->env->alias->raw ? "?" : "") : 0;
+
+    if (!encoded || len > sizeof table->path || raw_len > sizeof table->mapped) {
+        apr_pool_clear(table->scratch);
+        return encoded ? "the path is very long" : "its ProxyPass makes no path of it that can be told";
+    }
+    memcpy(table->path, encoded, len);
+    memcpy(table->mapped, raw, raw_len);
+    *path = (span_t){ table->path, (uint32_t)len };
+    *mapped = (span_t){ table->mapped, (uint32_t)raw_len };
+    apr_pool_clear(table->scratch);
+    return NULL;
+}
+
+/*
+ * Base and the rest of the target: borrowed from the target where they stand there in one piece.
+ * @param mapped  the same without the query; a base that stands alone has no name with a dot
+ */
+static int make_path(route_table_t *table, const alias_t *alias, const request_head_t *head, span_t *path, span_t *mapped)
 {
     const char *rest = head->target.at + alias->prefix_len;
     uint32_t rest_len = head->target.len - alias->prefix_len;
 
+    *mapped = head->path.len > alias->prefix_len ? head->path : (span_t){ "/", 1 };
     if (alias->base_len == 1 && alias->prefix_len && alias->prefix[alias->prefix_len - 1] == '/') {
         *path = (span_t){ rest - 1, rest_len + 1 };
         return 1;
@@ -503,9 +539,8 @@ static int is_allowed(route_client_t *client, const route_t *route, const reques
         r->useragent_ip = (char *)ready.ip;
         r->useragent_addr = ready.addr;
     }
-    if (route->needs & ELIGIBLE_ENV && route_hooks.set_env_if_server) { /* what Require env can see; SetEnv comes later */
-        route_hooks.set_env_if_server(r);
-        route_hooks.set_env_if_dir(r);
+    if (route->needs & ELIGIBLE_ENV) { /* what Require env can see; SetEnv comes later */
+        route_set_env_if(r, head);
     }
     rc = route_hooks.access_compat ? route_hooks.access_compat(r) : OK;
     if (rc == OK || rc == DECLINED) {
@@ -522,7 +557,8 @@ static int is_allowed(route_client_t *client, const route_t *route, const reques
     return 1;
 }
 
-static const char *object_to_request(route_client_t *client, const route_t *route, const request_head_t *head, route_found_t *found)
+static const char *object_to_request(route_client_t *client, const route_t *route, const request_head_t *head, span_t mapped,
+                                     route_found_t *found)
 {
     route_table_t *table = client->table;
     const field_t *agent;
@@ -537,7 +573,7 @@ static const char *object_to_request(route_client_t *client, const route_t *rout
             return "BrowserMatch knows this User-Agent";
         }
     }
-    if (!route_types_look(table->types, route, client->c, head, table->scratch, &found->content_type, &why)) {
+    if (!route_types_look(table->types, route, client->c, head, mapped, table->scratch, &found->content_type, &why)) {
         return why;
     }
     if (route->needs & ELIGIBLE_TLS && !client->tls) {
@@ -552,22 +588,24 @@ static const char *object_to_request(route_client_t *client, const route_t *rout
     return NULL;
 }
 
-const route_t *route_find(route_client_t *client, server_rec *server, const request_head_t *head, route_found_t *found)
+const route_t *route_find(route_client_t *client, server_rec *server, request_head_t *head, route_found_t *found)
 {
     route_table_t *table = client->table;
     const route_t *route;
     const alias_t *alias;
     view_t *view = client->view;
+    span_t mapped;
     set_t *set;
 
     found->content_type = NULL;
     if (!view || view->server != server) {
         client->view = view = view_of(table, server);
     }
-    if ((found->why = view->why) != NULL || (found->why = odd_request(head)) != NULL) {
+    if ((found->why = view->why) != NULL || (found->why = odd_request(head)) != NULL
+        || (found->why = odd_path(view, head, &table->other)) != NULL) {
         return NULL;
     }
-    set = set_of(table, view, head->path.at, head->path.len);
+    set = set_of(table, view, head);
     if (!set) {
         found->why = "too many different sets of sections";
         return NULL;
@@ -576,11 +614,16 @@ const route_t *route_find(route_client_t *client, server_rec *server, const requ
     if (!route) {
         return NULL;
     }
-    if ((found->why = route->why) != NULL || (found->why = object_to_request(client, route, head, found)) != NULL) {
+    if ((found->why = route->why) != NULL) {
         return NULL;
     }
-    if (!make_path(table, alias, head, &found->path)) {
+    if (!head->plain_path || alias->whole) {
+        found->why = make_other_path(table, route, head, &found->path, &mapped);
+    }
+    else if (!make_path(table, alias, head, &found->path, &mapped)) {
         found->why = "the path is very long";
+    }
+    if (found->why || (found->why = object_to_request(client, route, head, mapped, found)) != NULL) {
         return NULL;
     }
     return route;

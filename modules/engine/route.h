@@ -22,7 +22,7 @@ typedef struct route {
     server_rec *server;
     const char *group_name;     /* "app" of gate://app/ */
     const char *prefix;         /* the ProxyPass's first word */
-    const char *base;           /* path of its gate:// URL, may be "" */
+    const char *base;           /* path of its gate:// URL, may be ""; also of a pattern */
     ap_conf_vector_t *dir_conf; /* merged */
     proxy_server_conf *proxy;
     proxy_dir_conf *proxy_dir;
@@ -62,8 +62,11 @@ typedef struct {
     const char *content_type;   /* for an answer without one: what mod_mime makes of the path; NULL */
 } route_found_t;
 
-/** @return the route, an express one; NULL: classic (found->why). Allocates nothing from the second request of a kind on. */
-const route_t *route_find(route_client_t *client, server_rec *server, const request_head_t *head, route_found_t *found);
+/**
+ * @param head  its path is changed to what httpd has in r->uri where that differs: decoded, in a buffer that the next call changes
+ * @return the route, an express one; NULL: classic (found->why). Allocates nothing from the second request of a kind on.
+ */
+const route_t *route_find(route_client_t *client, server_rec *server, request_head_t *head, route_found_t *found);
 
 /** The loop ends: all routes go. */
 void route_end(loop_t *loop);

@@ -7,8 +7,6 @@
 
 #include "route_inside.h"
 
-#define GATE_SCHEME "gate://"
-
 /* Characters that httpd neither decodes nor encodes in a path. */
 static int is_plain(const char *path)
 {
@@ -23,10 +21,10 @@ static const char *one_slash(apr_pool_t *p, const char *prefix)
     return copy;
 }
 
-/* How a <Proxy> section's pattern meets all URLs that begin with `real`: 1 always, 0 never, -1 it depends on the rest. */
-static int meets(const proxy_dir_conf *section, const char *real)
+/* How a <Proxy> section's pattern meets all URLs that begin with the first `real_len` bytes of `real`: 1 always, 0 never, -1 it depends on the rest. */
+static int meets(const proxy_dir_conf *section, const char *real, size_t real_len)
 {
-    size_t len, real_len = strlen(real);
+    size_t len;
 
     if (section->r || !section->p) {
         return -1;
@@ -44,6 +42,12 @@ static int meets(const proxy_dir_conf *section, const char *real)
     return len <= real_len ? 1 : -1;
 }
 
+/* What all URLs of the line begin with. */
+static size_t constant_of(const alias_t *alias)
+{
+    return strcspn(alias->real, alias->regex ? "$\\" : "");
+}
+
 static void read_sections(apr_pool_t *p, const eligible_server_t *server, alias_t *alias)
 {
     const proxy_server_conf *conf = ap_get_module_config(server->server->module_config, &proxy_module);
@@ -55,7 +59,7 @@ static void read_sections(apr_pool_t *p, const eligible_server_t *server, alias_
     }
     for (i = 0; i < conf->sec_proxy->nelts; i++) {
         ap_conf_vector_t *section = APR_ARRAY_IDX(conf->sec_proxy, i, ap_conf_vector_t *);
-        int how = meets(ap_get_module_config(section, &proxy_module), alias->real);
+        int how = meets(ap_get_module_config(section, &proxy_module), alias->real, constant_of(alias));
 
         if (how == 1) {
             alias->proxies[i / 64] |= UINT64_C(1) << (i % 64);
@@ -80,7 +84,7 @@ static int64_t timeout_of(const proxy_server_conf *conf, const proxy_worker *wor
 static void read_worker(apr_pool_t *p, const eligible_server_t *server, alias_t *alias)
 {
     proxy_server_conf *conf = ap_get_module_config(server->server->module_config, &proxy_module);
-    size_t len = strlen(alias->real);
+    size_t len = constant_of(alias);
     int i;
 
     alias->worker = ap_proxy_get_worker_ex(p, NULL, conf, alias->real, AP_PROXY_WORKER_IS_PREFIX | AP_PROXY_WORKER_NO_UDS);
@@ -98,18 +102,18 @@ static void read_worker(apr_pool_t *p, const eligible_server_t *server, alias_t 
 static void read_url(apr_pool_t *p, alias_t *alias)
 {
     const char *name = alias->real + strlen(GATE_SCHEME);
-    size_t len = strcspn(name, "/?#");
+    size_t len = strcspn(name, alias->regex ? "/?#$\\" : "/?#");
 
     alias->group = apr_pstrmemdup(p, name, len);
+    if (alias->regex) {
+        alias->base = "";
+        alias->whole = 1;
+        return;
+    }
     alias->base = apr_pstrdup(p, name + len);
     alias->base_len = (uint32_t)strlen(alias->base);
-    if (!is_plain(alias->base)) {
-        alias->why = "its URL has characters to be encoded";
-    }
-    else if (strchr(strrchr(alias->base, '/') ? strrchr(alias->base, '/') : "", '.')) {
-        alias->why = "its URL ends in a name with a dot";
-    }
-    else if (!alias->base_len && alias->prefix_len && alias->prefix[alias->prefix_len - 1] == '/') {
+    alias->whole = !is_plain(alias->base) || strchr(strrchr(alias->base, '/') ? strrchr(alias->base, '/') : "", '.');
+    if (!alias->base_len && alias->prefix_len && alias->prefix[alias->prefix_len - 1] == '/') {
         alias->why = "its path ends in a slash and its URL does not";
     }
 }
@@ -129,21 +133,38 @@ void alias_read(apr_pool_t *p, const eligible_server_t *server, const struct pro
     if (alias->kind == ALIAS_OTHER) {
         return;
     }
+    alias->raw = (line->flags & PROXYPASS_NOCANON) != 0;
     read_url(p, alias);
-    if (line->regex) {
-        alias->why = "it is a pattern";
-    }
-    else if (line->flags & ~(unsigned)(PROXYPASS_INTERPOLATE | PROXYPASS_NOCANON)) { /* a path in its normal form has nothing to keep raw */
+    if (line->flags & ~(unsigned)(PROXYPASS_INTERPOLATE | PROXYPASS_NOCANON)) {
         alias->why = "noquery or mapping=";
     }
     read_sections(p, server, alias);
     read_worker(p, server, alias);
 }
 
+/* Any number of slashes is as good as one. */
+static uint32_t match_with_slashes(const alias_t *alias, const char *path, uint32_t len)
+{
+    const char *at = path, *end = path + len, *fake = alias->prefix;
+
+    while (*fake) {
+        if (at == end || *at++ != *fake++) {
+            return 0;
+        }
+        while (fake[-1] == '/' && at < end && *at == '/') {
+            at++;
+        }
+    }
+    return alias->prefix_len && (fake[-1] == '/' || at == end || *at == '/') ? (uint32_t)(at - path) : 0;
+}
+
 uint32_t alias_match(const alias_t *alias, const char *path, uint32_t len)
 {
     if (alias->regex) {
         return ap_regexec_len(alias->regex, path, len, 0, NULL, 0) == 0 ? len : 0;
+    }
+    if (memmem(path, len, "//", 2)) {
+        return match_with_slashes(alias, path, len);
     }
     if (len < alias->prefix_len || alias->prefix_len == 0 || memcmp(path, alias->prefix, alias->prefix_len) != 0) {
         return 0;

@@ -15,6 +15,8 @@
 #define ROUTE_SET_WORDS 4       /* 64 sections each */
 #define ROUTE_SECTIONS_MAX (ROUTE_SET_WORDS * 64)
 
+#define GATE_SCHEME "gate://"
+
 /* ---- ProxyPass lines (route_alias.c) -------------------------------------------------------------------------------------- */
 
 typedef enum { ALIAS_GATE, ALIAS_OTHER /* another URL */, ALIAS_EXCLUDED /* ! */ } alias_e;
@@ -23,9 +25,11 @@ typedef struct {
     alias_e kind;
     const char *prefix;         /* slashes in a row are one */
     uint32_t prefix_len;
-    ap_regex_t *regex;          /* instead of the prefix */
-    const char *real;           /* "gate://app/base" */
+    ap_regex_t *regex;          /* instead of the prefix; base is empty then */
+    const char *real;           /* "gate://app/base"; of a pattern with $1 and the like */
     const char *group, *base;
+    int whole;                  /* the URL is to be made and encoded as a whole, whatever the path: route_path_for_member() */
+    int raw;                    /* nocanon: the member gets the target as it was sent */
     uint32_t base_len;
     const char *why;            /* matches of it are classic, because; NULL */
     proxy_worker *worker;
@@ -35,11 +39,33 @@ typedef struct {
 
 /** Reads one line. @param server  for its <Proxy> sections */
 void alias_read(apr_pool_t *p, const eligible_server_t *server, const struct proxy_alias *line, alias_t *alias);
-/** @return bytes of the path that it covers; 0: it does not match */
+/** @return bytes of the path that it covers, all of it for a pattern; 0: it does not match */
 uint32_t alias_match(const alias_t *alias, const char *path, uint32_t len);
 
 /** Does a <Location>'s pattern match? */
 int route_section_matches(const core_dir_config *section, const char *path, uint32_t len);
+
+/* ---- paths (route_path.c) --------------------------------------------------------------------------------------------------- */
+
+/* A path that is not its own normal form, as httpd has it in r->uri. */
+typedef struct {
+    uint32_t len;
+    int two_slashes;            /* MergeSlashes Off, and there are some: then */
+    char merged[ROUTE_MATCH_BYTES]; /* .. it is this that sections without a pattern are held against */
+    char uri[ROUTE_MATCH_BYTES]; /* ends in NUL */
+} route_path_t;
+
+/** The path of the target, as it was sent. */
+span_t route_path_sent(const request_head_t *head);
+/** @return 0: the classic plane has to say: it refuses most of these */
+int route_path_read(const server_rec *server, const request_head_t *head, route_path_t *path);
+/**
+ * What a member is asked for, query included, whatever the path and the ProxyPass line are like.
+ * @param head    .path is r->uri
+ * @param mapped  set to the same without the query and before it was encoded, as it stands in r->filename until fixups
+ * @return in p; NULL: the classic plane has to say
+ */
+const char *route_path_for_member(const route_t *route, const request_head_t *head, apr_pool_t *p, const char **mapped);
 
 /* ---- hooks of modules, by name (route_request.c) --------------------------------------------------------------------------- */
 
@@ -65,6 +91,8 @@ extern route_hooks_t route_hooks;
 /** In post_config: the lists are sorted then, and there are no threads. */
 void route_hooks_find(void);
 
+/** SetEnvIf and its kin, in both phases in which they run. */
+void route_set_env_if(request_rec *r, const request_head_t *head);
 /** A request_rec of a head, of a server, without a route: for looking at hosts and types. */
 request_rec *route_request_bare(server_rec *server, conn_rec *c, const request_head_t *head, apr_pool_t *p);
 
@@ -72,9 +100,9 @@ request_rec *route_request_bare(server_rec *server, conn_rec *c, const request_h
 
 typedef struct route_types route_types_t;
 route_types_t *route_types_create(apr_pool_t *p);
-/** @return 1 express, *type may be set; 0 classic, *why */
-int route_types_look(route_types_t *types, const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *scratch, const char **type,
-                     const char **why);
+/** @param path  what is behind the group's name, not encoded. @return 1 express, *type may be set; 0 classic, *why */
+int route_types_look(route_types_t *types, const route_t *route, conn_rec *c, const request_head_t *head, span_t path, apr_pool_t *scratch,
+                     const char **type, const char **why);
 
 /* ---- User-Agents (route_agent.c) --------------------------------------------------------------------------------------------- */
 
@@ -137,6 +165,8 @@ typedef struct {
     route_types_t *types;
     route_agents_t *agents;
     char path[ROUTE_PATH_BYTES];
+    char mapped[ROUTE_MATCH_BYTES];
+    route_path_t other;         /* the present request's path, when it was not in its normal form */
 } route_table_t;
 
 struct route_client {
@@ -154,6 +184,7 @@ struct route_client {
 };
 
 struct route_env {
+    const alias_t *alias;
     apr_array_header_t *remote_headers, *request_headers; /* char * */
     apr_array_header_t *browsers; /* ap_regex_t * */
     apr_array_header_t *types;    /* char *: AddOutputFilterByType's; NULL with output_types: whatever the type */

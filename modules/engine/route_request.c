@@ -232,8 +232,7 @@ request_rec *route_request_bare(server_rec *server, conn_rec *c, const request_h
     return r;
 }
 
-/* proxy:gate://app/base/rest?query */
-static const char *filename_of(const route_t *route, const request_head_t *head, apr_pool_t *p)
+static const char *plain_filename_of(const route_t *route, const request_head_t *head, apr_pool_t *p)
 {
     size_t prefix = strlen(route->prefix);
     span_t rest = { head->path.at + (prefix < head->path.len ? prefix : head->path.len),
@@ -244,16 +243,40 @@ static const char *filename_of(const route_t *route, const request_head_t *head,
                        head->query.at ? "?" : "", head->query.at ? text(p, head->query) : "", NULL);
 }
 
-static void set_variables(request_rec *r, const route_t *route)
+/* proxy:gate://app/base/rest?query */
+static const char *filename_of(const route_t *route, const request_head_t *head, apr_pool_t *p)
+{
+    const char *mapped, *path;
+
+    if (!head->plain_path || route->env->alias->whole) {
+        path = route_path_for_member(route, head, p, &mapped);
+        return apr_pstrcat(p, "proxy:gate://", route->group_name, path ? path : "/", NULL);
+    }
+    return plain_filename_of(route, head, p);
+}
+
+void route_set_env_if(request_rec *r, const request_head_t *head)
+{
+    char *uri = r->uri;
+
+    if (!route_hooks.set_env_if_server) {
+        return;
+    }
+    if (!head->plain_path) { /* the server's lines come before the path is decoded */
+        r->uri = text(r->pool, route_path_sent(head));
+    }
+    route_hooks.set_env_if_server(r);
+    r->uri = uri;
+    route_hooks.set_env_if_dir(r);
+}
+
+static void set_variables(request_rec *r, const route_t *route, const request_head_t *head)
 {
     if (route_hooks.unique_id) {
         route_hooks.unique_id(r);
     }
     if (route->needs & ELIGIBLE_ENV) {
-        if (route_hooks.set_env_if_server) {
-            route_hooks.set_env_if_server(r);
-            route_hooks.set_env_if_dir(r);
-        }
+        route_set_env_if(r, head);
         if (route_hooks.env) {
             route_hooks.env(r);
         }
@@ -290,7 +313,7 @@ request_rec *route_request(const route_t *route, conn_rec *c, const request_head
     }
     r->read_chunked = head->body == BODY_CHUNKED;
     r->remaining = head->body == BODY_LENGTH ? (apr_off_t)head->length : 0;
-    set_variables(r, route);
+    set_variables(r, route, head);
     return r;
 }
 

@@ -38,10 +38,10 @@ route_types_t *route_types_create(apr_pool_t *p)
 }
 
 /* All after the first dot of the last segment, but for dots that it begins with. @return its length, 0: none */
-static uint32_t extensions_of(const span_t *path, const char **at)
+static uint32_t extensions_of(span_t path, const char **at)
 {
-    const char *end = path->at + path->len, *slash = memrchr(path->at, '/', path->len), *dot;
-    const char *name = slash ? slash + 1 : path->at;
+    const char *end = path.at + path.len, *slash = memrchr(path.at, '/', path.len), *dot;
+    const char *name = slash ? slash + 1 : path.at;
 
     while (name < end && *name == '.') {
         name++;
@@ -66,7 +66,8 @@ static const char *keep(route_types_t *types, const char *type)
 }
 
 /* @return 0: more than a type */
-static int ask(route_types_t *types, const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *scratch, const char **type)
+static int ask(route_types_t *types, const route_t *route, conn_rec *c, const request_head_t *head, span_t path, apr_pool_t *scratch,
+               const char **type)
 {
     request_rec *r = route_request_bare(route->server, c, head, scratch);
     const ap_filter_t *in, *out;
@@ -75,7 +76,7 @@ static int ask(route_types_t *types, const route_t *route, conn_rec *c, const re
     r->per_dir_config = route->dir_conf;
     r->proxyreq = PROXYREQ_REVERSE;
     r->handler = "proxy-server";
-    r->filename = apr_pstrcat(scratch, "proxy:gate://", route->group_name, r->uri, NULL);
+    r->filename = apr_pstrcat(scratch, "proxy:gate://", route->group_name, apr_pstrmemdup(scratch, path.at, path.len), NULL);
     in = r->input_filters;
     out = r->output_filters;
     route_hooks.mime(r);
@@ -85,11 +86,11 @@ static int ask(route_types_t *types, const route_t *route, conn_rec *c, const re
     return plain;
 }
 
-int route_types_look(route_types_t *types, const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *scratch, const char **type,
-                     const char **why)
+int route_types_look(route_types_t *types, const route_t *route, conn_rec *c, const request_head_t *head, span_t path, apr_pool_t *scratch,
+                     const char **type, const char **why)
 {
     const char *at = NULL;
-    uint32_t len = extensions_of(&head->path, &at);
+    uint32_t len = extensions_of(path, &at);
     type_t *memo;
 
     *type = NULL;
@@ -102,7 +103,7 @@ int route_types_look(route_types_t *types, const route_t *route, conn_rec *c, co
     }
     memo = &types->type[route_hash(at, len, route->index) % TYPES];
     if (memo->route != route || memo->len != len || memcmp(memo->extensions, at, len) != 0) {
-        memo->classic = (uint8_t)!ask(types, route, c, head, scratch, &memo->type);
+        memo->classic = (uint8_t)!ask(types, route, c, head, path, scratch, &memo->type);
         memo->route = route;
         memo->len = (uint8_t)len;
         memcpy(memo->extensions, at, len);

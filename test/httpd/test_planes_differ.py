@@ -2,6 +2,7 @@
 The two planes side by side, byte for byte: thousands of generated requests and answers (wire_corpus.py), good and bad, to a vhost with
 GateEngine and to one without. The client must get the same, and the member must be asked the same.
 """
+import collections
 import random
 import re
 import socket
@@ -11,7 +12,7 @@ import time
 import pytest
 
 import wire_corpus
-from groups import NO_OUTLIER, route
+from groups import NO_OUTLIER, group, route
 from procs import free_port, wait_until
 
 pytestmark = [pytest.mark.needs("gate_upstream", "gate_engine"), pytest.mark.plane("classic")]  # it has both planes of its own
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.needs("gate_upstream", "gate_engine"), pytest.mark.pla
 REQUESTS = 3000
 ANSWERS = 1000
 PARTS = 6
+TARGETS = 600
 ANSWER = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-Member: m1\r\nContent-Length: 5\r\n\r\nhello"
 
 CONF = """
@@ -196,6 +198,81 @@ def test_requests_in_pieces(pair):
         if classic != express:
             differ.append(show(number, data, classic, express))
     assert not differ, f"{len(differ)} differ\n" + "\n\n".join(differ[:4])
+
+
+# how a vhost has its paths, and its ProxyPass lines
+PATH_CONF = {
+    "slashes refused": "",
+    "slashes kept": "AllowEncodedSlashes NoDecode",
+    "slashes decoded": "AllowEncodedSlashes On",
+    "slashes not merged": "AllowEncodedSlashes NoDecode\nMergeSlashes Off",
+}
+PATH_LINES = """
+ProxyPass "/map/" "gate://app/to%20/"
+ProxyPass "/b//c" "gate://app/to/b"
+ProxyPass "/raw/" "gate://app/raw/" nocanon
+ProxyPass "/c/secret" "!"
+ProxyPassMatch "^/pick/([^/]+)/(.*)$" "gate://app/$2/by/$1"
+ProxyPassMatch "^/pick(/.*)$" "gate://app$1"
+ProxyPassMatch "^/a/.*\\.gif$" "gate://app" nocanon
+ProxyPassMatch "\\.gif$" "gate://app/img"
+ProxyPass "/" "gate://app/"
+SetEnvIf Request_URI "%" sent_escaped
+SetEnvIf Request_URI " " has_space
+Header set X-Escaped "%{sent_escaped}e"
+Header set X-Space "%{has_space}e"
+<Location "/secret">
+Require all denied
+</Location>
+<Location "/a/b">
+Header set X-In "a b"
+</Location>
+<Location "/a/*/c">
+Header set X-Star "star"
+</Location>
+<LocationMatch "//|^/a b">
+Header set X-Match "match"
+</LocationMatch>
+"""
+
+
+@pytest.fixture(scope="module")
+def pairs_of_paths(module_lab):
+    """A Pair for each of PATH_CONF, all in one server."""
+    member, ports, conf = Recorder(), {}, ""
+    for name, lines in PATH_CONF.items():
+        ports[name] = {plane: free_port() for plane in ("classic", "express")}
+        for plane, port in ports[name].items():
+            conf += (f"Listen {port}\n<VirtualHost *:{port}>\nGateEngine {'on' if plane == 'express' else 'off'}\n{lines}\n{PATH_LINES}\n"
+                     "</VirtualHost>\n")
+    conf += group("app", [f"http://127.0.0.1:{member.port}"], "GateRetry attempts=1", *NO_OUTLIER)
+    httpd = module_lab.httpd(conf, children=1, threads=16)
+    httpd.expect(".*")
+    pairs = {}
+    for name, own in ports.items():
+        pairs[name] = pair = Pair.__new__(Pair)
+        pair.member, pair.httpd, pair.ports = member, httpd, own
+    yield pairs
+    member.stop()
+
+
+@pytest.mark.parametrize("how", PATH_CONF)
+def test_paths(pairs_of_paths, how):
+    """Escapes, slashes, dots: the member is asked for the same, and the same sections and lines are in force."""
+    pair, differ = pairs_of_paths[how], []
+    before = len(pair.httpd.access())
+    for number, target in enumerate(wire_corpus.paths(7000, TARGETS)):
+        pair.member.answer, pair.member.closes = ANSWER, False
+        data = f"GET {target} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n".encode("latin-1")
+        classic, express = pair.ask("classic", data), pair.ask("express", data)
+        if classic != express:
+            differ.append(show(number, data, classic, express))
+    assert not differ, f"{len(differ)} differ\n" + "\n\n".join(differ[:4])
+    wait_until(lambda: len(pair.httpd.access()) >= before + 2 * TARGETS, 5, "the last lines of the log")
+    planes = planes_of(pair, before)
+    assert planes.count("express") > TARGETS * 0.45, planes.count("express")  # the others are refused, or not for a group
+    lines = collections.Counter((line["status"], line["uri"], line["query"]) for line in pair.httpd.access()[before:])
+    assert not [line for line, times in lines.items() if times % 2], "both planes write the same into the log"
 
 
 @pytest.mark.parametrize("part", range(PARTS))

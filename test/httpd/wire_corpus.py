@@ -123,6 +123,29 @@ def requests(seed, count):
     return out
 
 
+PATH_WORDS = ["a", "b", "c", "map", "raw", "pick", "x.gif", "secret", "index.html", "a b", "~u", "v;p=1", "\xe4\xf6", "$1", "\\"]
+PATH_ESCAPES = ["%20", "%2F", "%2f", "%25", "%2525", "%252F", "%C3%A4", "%e4", "%41", "%7e", "%2E", "%2e%2E", "%3F", "%23", "%3B", "%26", "%3D", "%0A", "%0d", "%7F", "%00", "%zz",
+                "%4", "%", "%5C", "%22", "%3C", "%7C", "%5E", "%60", "%7B", "%2B", "+", "%24", "%80", "%ff"]
+PATH_ODDS = ["|", "<", ">", "\"", "^", "`", "{", "}", "\\", "*", "'", "(", "!", ",", ":", "@", "&", "=", "$", "_", "-"]
+
+
+def paths(seed, count):
+    """Targets in origin-form: what clients and those who try things out make of paths, words that a configuration can name among them."""
+    rng = random.Random(seed)
+    out = []
+    for _ in range(count):
+        path = ""
+        for _ in range(rng.choice([1, 1, 2, 2, 3, 4, 6])):
+            path += rng.choice(["/"] * 12 + ["//", "///", "/./", "/../", "/.", "/%2e/", "/.%2e/", "%2F", "/%2F", "//../"])
+            word = rng.choice(PATH_WORDS).replace(" ", "%20")
+            if rng.random() < 0.4:
+                at = rng.randrange(len(word) + 1)
+                word = word[:at] + rng.choice(PATH_ESCAPES if rng.random() < 0.8 else PATH_ODDS) + word[at + rng.choice([0, 0, 1]):]
+            path += word
+        out.append((path if path[0] == "/" else "/" + path) + rng.choice(["", "", "/", "//", "?", "?q=%20&/../", "?a?b"]))
+    return out
+
+
 ANSWER_LINES = ["HTTP/1.1 200 OK"] * 10 + ["HTTP/1.1 404 Not Found", "HTTP/1.1 204 No Content", "HTTP/1.1 304 Not Modified", "HTTP/1.0 200 OK", "HTTP/1.1 200", "HTTP/1.1 200 ",
                                            "HTTP/1.1 299 Very  fine", "HTTP/1.1 500 Oh", "HTTP/1.1 503 Later", "HTTP/1.1 301 There", "HTTP/1.1 206 Part"]
 ODD_ANSWER_LINES = ["HTTP/1.1 99 x", "HTTP/2.0 200 OK", "HTTP/1.1 2x0 OK", "hello", "", "HTTP/1.1", "HTTP/1.1 200 O\x01K", "HTTP/1.1 000 x"]

@@ -9,11 +9,8 @@
 #include <apr_strings.h>
 
 #include "exchange_inside.h"
-#include "h1_write.h"
 #include "origin_tls_conf.h"
 #include "route.h"
-
-#define USUAL_HEAD 8192
 
 static span_t span_of(const char *text)
 {
@@ -38,7 +35,7 @@ static span_t target_of(exchange_t *x, const gate_url_t *url)
 }
 
 /* WebSocket is what the classic plane's workers let pass. */
-static void set_upgrade(exchange_t *x, h1_ask_t *ask)
+static void set_upgrade(exchange_t *x, member_ask_t *ask)
 {
     const field_t *upgrade = x->head->upgrade ? fields_known(&x->head->fields, FIELD_UPGRADE) : NULL;
 
@@ -48,23 +45,7 @@ static void set_upgrade(exchange_t *x, h1_ask_t *ask)
     }
 }
 
-static void set_framing(const exchange_t *x, h1_ask_t *ask)
-{
-    const exchange_body_t *body = &x->body;
-
-    if (!body->present) {
-        ask->body = x->head->fields.first[FIELD_CONTENT_LENGTH] ? BODY_LENGTH : BODY_NONE; /* "Content-Length: 0" */
-    }
-    else if (body->chunked) {
-        ask->body = BODY_CHUNKED;
-    }
-    else {
-        ask->body = BODY_LENGTH;
-        ask->length = x->head->body == BODY_LENGTH ? x->head->length : body->received;
-    }
-}
-
-static void set_forwarded(exchange_t *x, h1_ask_t *ask)
+static void set_forwarded(exchange_t *x, member_ask_t *ask)
 {
     if (!x->route->add_headers) {
         return;
@@ -74,31 +55,22 @@ static void set_forwarded(exchange_t *x, h1_ask_t *ask)
     ask->forwarded_server = span_of(x->server->server_hostname);
 }
 
-size_t exchange_ask_write(exchange_t *x, const char **head)
+void exchange_ask_head(exchange_t *x, member_ask_t *ask)
 {
-    static _Thread_local char usual[USUAL_HEAD]; /* the loop's scratch is what origin_send() may use itself */
-    char *to = usual;
-    size_t room;
-
     const gate_url_t *url = &x->try->member->parts;
-    h1_ask_t ask = {
-        .method = x->head->method, .target = target_of(x, url), .fields = x->ask_instead ? x->ask_instead : &x->head->fields,
-        .via_block = x->route->via == via_block, .expect_continue = x->body.held
-    };
+    body_e body = ask->body;
+    uint64_t length = ask->length;
 
-    ask.host = x->route->preserve_host && x->head->host.at ? x->head->host : host_of_member(x, url);
+    *ask = (member_ask_t){
+        .method = x->head->method, .known = x->method, .target = target_of(x, url), .fields = x->ask_instead ? x->ask_instead : &x->head->fields,
+        .via_block = x->route->via == via_block, .expect_continue = x->body.held, .body = body, .length = length
+    };
+    ask->host = x->route->preserve_host && x->head->host.at ? x->head->host : host_of_member(x, url);
     if (x->route->via == via_on || x->route->via == via_full) {
-        ask.via = span_of(exchange_via(x));
+        ask->via = span_of(exchange_via(x));
     }
-    set_forwarded(x, &ask);
-    set_upgrade(x, &ask);
-    set_framing(x, &ask);
-    room = h1_ask_room(&ask);
-    if (room > sizeof usual) {
-        to = apr_palloc(x->pool, room);
-    }
-    *head = to;
-    return h1_ask_write(to, &ask);
+    set_forwarded(x, ask);
+    set_upgrade(x, ask);
 }
 
 const origin_tls_t *exchange_ask_tls(const exchange_t *x)

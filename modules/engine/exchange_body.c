@@ -1,10 +1,7 @@
 /*
  * exchange_body.c - the client's body on its way to a member: bounded, kept from its first byte for as long as it may be sent again.
- * In chunks when its length is not known: RFC 9112, 7.1. A chunk's size line, data and end may each leave in parts.
  */
-#include <stdio.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "exchange_inside.h"
 
@@ -85,101 +82,62 @@ size_t exchange_body_keep(exchange_t *x, const char *bytes, size_t len)
 void exchange_body_rewind(exchange_t *x)
 {
     x->body.sent = 0;
-    x->body.frame_len = x->body.frame_sent = x->body.chunk_left = 0;
-    x->body.told_end = x->body.last_frame = 0;
+    x->body.told_end = 0;
     x->body.waiting_since_usec = 0;
 }
 
-/* ---- plain: a length was announced ------------------------------------------------------------------------------------------ */
+/* ---- to the member ---------------------------------------------------------------------------------------------------------- */
 
-static int pump_plain(exchange_t *x)
+void exchange_body_announce(const exchange_t *x, member_ask_t *ask)
+{
+    const exchange_body_t *body = &x->body;
+
+    ask->length = 0;
+    if (!body->present) {
+        ask->body = x->head->fields.first[FIELD_CONTENT_LENGTH] ? BODY_LENGTH : BODY_NONE; /* "Content-Length: 0" */
+    }
+    else if (x->head->body == BODY_LENGTH) {
+        ask->body = BODY_LENGTH;
+        ask->length = x->head->length;
+    }
+    else if (body->ended && body->received <= EXCHANGE_PREFETCH_BYTES) {
+        ask->body = BODY_LENGTH;
+        ask->length = body->received;
+    }
+    else {
+        ask->body = BODY_CHUNKED;
+    }
+}
+
+/* @return as exchange_body_pump() */
+static int sent(exchange_t *x, ssize_t taken)
 {
     exchange_body_t *body = &x->body;
-    struct iovec part;
-    ssize_t taken;
 
-    if (body->sent == body->len) {
-        return 1;
-    }
-    part.iov_base = body->at + body->sent;
-    part.iov_len = body->len - body->sent;
-    taken = origin_send(x->origin, &part, 1);
     if (taken < 0) {
         return -1;
     }
     body->sent += (uint32_t)taken;
-    return body->sent == body->len;
+    body->told_end = body->present && origin_is_asked(x->origin);
+    return body->sent == body->len && (!body->ended || body->told_end || !body->present);
 }
 
-/* ---- in chunks --------------------------------------------------------------------------------------------------------------- */
-
-/* The next framing bytes, when the former are out. A chunk is all that is there. */
-static void next_frame(exchange_body_t *body)
+int exchange_body_begin(exchange_t *x, const member_ask_t *ask)
 {
-    uint32_t ready = body->len - body->sent;
-    const char *before = body->frame_len ? "\r\n" : ""; /* ends the chunk before */
+    const exchange_body_t *body = &x->body;
 
-    if (ready) {
-        body->frame_len = (uint32_t)snprintf(body->frame, sizeof body->frame, "%s%x\r\n", before, ready);
-        body->chunk_left = ready;
+    if (body->held) {
+        return sent(x, origin_ask(x->origin, ask, NULL, 0, 0));
     }
-    else {
-        body->frame_len = (uint32_t)snprintf(body->frame, sizeof body->frame, "%s0\r\n\r\n", before);
-        body->last_frame = 1;
-    }
-    body->frame_sent = 0;
-}
-
-static int pump_chunks(exchange_t *x)
-{
-    exchange_body_t *body = &x->body;
-
-    for (;;) {
-        struct iovec parts[2];
-        ssize_t taken;
-        size_t wanted, frame;
-
-        if (body->frame_sent == body->frame_len && body->chunk_left == 0) {
-            if (body->last_frame || (body->sent == body->len && !body->ended)) {
-                return 1;
-            }
-            next_frame(body);
-        }
-        frame = body->frame_len - body->frame_sent;
-        parts[0].iov_base = body->frame + body->frame_sent;
-        parts[0].iov_len = frame;
-        parts[1].iov_base = body->at + body->sent;
-        parts[1].iov_len = body->chunk_left;
-        wanted = frame + body->chunk_left;
-        taken = frame ? origin_send(x->origin, parts, body->chunk_left ? 2 : 1) : origin_send(x->origin, parts + 1, 1);
-        if (taken < 0) {
-            return -1;
-        }
-        if ((size_t)taken <= frame) {
-            body->frame_sent += (uint32_t)taken;
-        }
-        else {
-            body->frame_sent = body->frame_len;
-            body->sent += (uint32_t)((size_t)taken - frame);
-            body->chunk_left -= (uint32_t)((size_t)taken - frame);
-        }
-        if ((size_t)taken < wanted) {
-            return 0;
-        }
-    }
+    return sent(x, origin_ask(x->origin, ask, body->at, body->len, body->ended));
 }
 
 int exchange_body_pump(exchange_t *x)
 {
-    exchange_body_t *body = &x->body;
-    int all;
+    const exchange_body_t *body = &x->body;
 
-    if (!body->present || body->told_end) {
+    if (!body->present || body->told_end || (body->sent == body->len && !body->ended)) {
         return 1;
     }
-    all = body->chunked ? pump_chunks(x) : pump_plain(x);
-    if (all == 1 && body->ended && (!body->chunked || body->last_frame)) {
-        body->told_end = 1;
-    }
-    return all;
+    return sent(x, origin_body(x->origin, body->at + body->sent, body->len - body->sent, body->ended));
 }

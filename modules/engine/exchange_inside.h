@@ -50,12 +50,7 @@ typedef struct {
     int full;                   /* the codec was told to wait */
     int held;                   /* not sent until the member says 100 */
     /* of the present try */
-    int chunked;                /* goes to the member in chunks */
-    int last_frame;             /* the last chunk is being sent */
-    int told_end;               /* all has been sent, to the last byte of its framing */
-    char frame[24];             /* h1 chunk framing: begun and not yet sent */
-    uint32_t frame_len, frame_sent;
-    uint32_t chunk_left;        /* of the chunk whose size line was sent */
+    int told_end;               /* all has been sent: origin_is_asked() */
     int64_t waiting_since_usec; /* everything sent, the client has to bring more; 0: no */
 } exchange_body_t;
 
@@ -95,8 +90,6 @@ struct exchange {
     gate_errand_paths_t paths;
     gate_try_t *try;            /* NULL: none runs */
     origin_t *origin;
-    char *ask_rest;             /* of the head, what the member has not taken yet */
-    uint32_t ask_rest_len;
     uint8_t asked_upgrade, asked_continue; /* in the present try's head */
     uint8_t told_continue;
     const char *sticky_cookie;  /* Set-Cookie of GateSticky, for this answer */
@@ -222,7 +215,7 @@ void exchange_try_abandon(exchange_t *x);
 void exchange_try_body_news(exchange_t *x);
 /** The client takes more of the answer. */
 void exchange_try_writable(exchange_t *x);
-/** Writes what is there of head and body as far as the member takes it. @return -1 the connection is dead: origin_ops_t.failed follows */
+/** Writes what is there of the body as far as the member takes it. @return -1 the connection is dead: origin_ops_t.failed follows */
 int exchange_try_send(exchange_t *x);
 /** The member failed; x may have another one, or be over, afterwards. */
 void exchange_try_failed(exchange_t *x, origin_e how, const char *why);
@@ -236,11 +229,8 @@ void exchange_try_clock(exchange_t *x);
 void exchange_try_limit(exchange_t *x);
 
 /* What the member is asked (exchange_ask.c). */
-/**
- * @param head  set to the head for the present try's member; good until the loop's next call of this
- * @return its length; 0: it cannot be made
- */
-size_t exchange_ask_write(exchange_t *x, const char **head);
+/** For the present try's member; `body` and `length` are exchange_body_announce()'s. */
+void exchange_ask_head(exchange_t *x, member_ask_t *ask);
 /** See origin_want_t.tls */
 const origin_tls_t *exchange_ask_tls(const exchange_t *x);
 /** See origin_want_t.tls_host */
@@ -260,6 +250,10 @@ void exchange_pass_swallowed(exchange_t *x, int whole);
 /* The body (exchange_body.c). */
 /** @return how many bytes it had room for */
 size_t exchange_body_keep(exchange_t *x, const char *bytes, size_t len);
+/** How the body is told to come: its length, or none; in one go if it is all there and short, as mod_proxy_http does. */
+void exchange_body_announce(const exchange_t *x, member_ask_t *ask);
+/** The head, and what there is of the body. @return as exchange_body_pump() */
+int exchange_body_begin(exchange_t *x, const member_ask_t *ask);
 /** Sends what there is. @return -1 dead, 0 there is more and the member does not take it, 1 all sent that has come */
 int exchange_body_pump(exchange_t *x);
 /** The next try begins with the first byte again. */

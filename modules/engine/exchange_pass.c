@@ -77,7 +77,6 @@ static void begin_tunnel(exchange_t *x, const answer_head_t *head)
     exchange_body_forget(x);
     x->body.present = 1;
     x->body.ended = x->body.told_end = 0;
-    x->body.chunked = 0;
     origin_tunnel(x->origin);
     exchange_try_clock(x);
     exchange_try_limit(x);

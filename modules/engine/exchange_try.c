@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include <apr_strings.h>
 
@@ -229,24 +228,6 @@ void exchange_try_failed(exchange_t *x, origin_e how, const char *why)
 
 /* ---- asking ---------------------------------------------------------------------------------------------------------------- */
 
-/* @return bytes of the head that are not sent yet; -1 dead */
-static ssize_t send_head_rest(exchange_t *x)
-{
-    struct iovec part = { x->ask_rest, x->ask_rest_len };
-    ssize_t taken;
-
-    if (!x->ask_rest_len) {
-        return 0;
-    }
-    taken = origin_send(x->origin, &part, 1);
-    if (taken < 0) {
-        return -1;
-    }
-    x->ask_rest += taken;
-    x->ask_rest_len -= (uint32_t)taken;
-    return x->ask_rest_len;
-}
-
 /* Room that the codec may be waiting for; last of all, as it may bring more at once. */
 static void tell_room(exchange_t *x)
 {
@@ -258,68 +239,35 @@ static void tell_room(exchange_t *x)
     }
 }
 
-int exchange_try_send(exchange_t *x)
+/* What of it was there has been sent, or not. @return -1 the connection is dead */
+static int body_sent(exchange_t *x, int all)
 {
-    exchange_body_t *body = &x->body;
-    ssize_t rest = send_head_rest(x);
-    int sent;
+    const exchange_body_t *body = &x->body;
 
-    if (rest != 0) {
-        exchange_try_limit(x);
-        return rest < 0 ? -1 : 0;
-    }
-    sent = body->held ? 1 : exchange_body_pump(x);
-    if (sent < 0) {
+    if (all < 0) {
         return -1;
     }
-    if (sent == 1 && body->present && !body->told_end && !body->held) {
+    if (all && body->present && !body->told_end && !body->held) {
         wait_for_client(x);
     }
     exchange_try_limit(x);
     return 0;
 }
 
-/* Head and, when it is of known length and there, the beginning of the body, in one go. */
+int exchange_try_send(exchange_t *x)
+{
+    return body_sent(x, x->body.held ? 1 : exchange_body_pump(x));
+}
+
 static void ask(exchange_t *x)
 {
-    exchange_body_t *body = &x->body;
-    struct iovec parts[2];
-    const char *head = NULL;
-    size_t head_len;
-    ssize_t taken;
-    int count = 1;
+    member_ask_t head;
 
     waited_for_client(x);
-    /* as mod_proxy_http, which looks no further, whether more has come or not */
-    body->chunked = body->present && x->head->body != BODY_LENGTH && (!body->ended || body->received > EXCHANGE_PREFETCH_BYTES);
     x->state = EXCHANGE_ASKING;
-    head_len = exchange_ask_write(x, &head);
-    if (head_len == 0) {
-        exchange_try_over(x, GATE_OUTCOME_OURS, "the request could not be made", 0, 1);
-        return;
-    }
-    parts[0] = (struct iovec){ (char *)head, head_len };
-    if (body->len && !body->chunked && !body->held) {
-        parts[1] = (struct iovec){ body->at, body->len };
-        count = 2;
-    }
-    if (body->present && (!body->ended || body->len > EXCHANGE_PREFETCH_BYTES)) {
-        origin_upload(x->origin, 1);
-    }
-    origin_expect(x->origin, x->method);
-    taken = origin_send(x->origin, parts, count);
-    if (taken < 0) {
-        return; /* failed() follows */
-    }
-    if ((size_t)taken < head_len) {
-        x->ask_rest = apr_pmemdup(x->pool, head + taken, head_len - (size_t)taken);
-        x->ask_rest_len = (uint32_t)(head_len - (size_t)taken);
-    }
-    else {
-        x->ask_rest_len = 0;
-        body->sent = (uint32_t)((size_t)taken - head_len);
-    }
-    if (exchange_try_send(x) == 0) {
+    exchange_body_announce(x, &head);
+    exchange_ask_head(x, &head);
+    if (body_sent(x, exchange_body_begin(x, &head)) == 0) {
         tell_room(x);
     }
 }
@@ -433,7 +381,6 @@ static int is_fetched(const exchange_t *x)
 static void begin_try(exchange_t *x)
 {
     x->try = exchange_upstream->present(x->errand);
-    x->ask_rest_len = 0;
     exchange_body_rewind(x);
     exchange_try_clock(x);
     if (is_fetched(x)) {

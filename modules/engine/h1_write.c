@@ -78,7 +78,7 @@ static int is_first(const fields_t *fields, uint32_t i)
 
 /* ---- a request for a member -------------------------------------------------------------------------------------------------- */
 
-size_t h1_ask_room(const h1_ask_t *ask)
+size_t h1_ask_room(const member_ask_t *ask)
 {
     /* method and target, Host, the four that are added, Transfer-Encoding or Content-Length, Connection, Upgrade: with their names */
     return (size_t)ask->method.len + ask->target.len + 12 + ask->host.len + 8 + fields_room(ask->fields) + ask->via.len + 8
@@ -86,7 +86,7 @@ size_t h1_ask_room(const h1_ask_t *ask)
 }
 
 /* What of ours goes into the line of that name. */
-static span_t addition(const h1_ask_t *ask, field_e known)
+static span_t addition(const member_ask_t *ask, field_e known)
 {
     switch (known) {
     case FIELD_VIA:
@@ -102,7 +102,7 @@ static span_t addition(const h1_ask_t *ask, field_e known)
     }
 }
 
-static int goes_to_member(const h1_ask_t *ask, const field_t *f)
+static int goes_to_member(const member_ask_t *ask, const field_t *f)
 {
     switch (f->known) {
     case FIELD_HOST:
@@ -119,7 +119,7 @@ static int goes_to_member(const h1_ask_t *ask, const field_t *f)
 }
 
 /* One name's line: all its values, then ours. */
-static char *put_joined(char *to, const h1_ask_t *ask, const field_t *f)
+static char *put_joined(char *to, const member_ask_t *ask, const field_t *f)
 {
     span_t ours = addition(ask, f->known);
 
@@ -138,7 +138,7 @@ static char *put_joined(char *to, const h1_ask_t *ask, const field_t *f)
 }
 
 /* Ours where the client had none of that name. */
-static char *put_added(char *to, const h1_ask_t *ask)
+static char *put_added(char *to, const member_ask_t *ask)
 {
     static const field_e added[] = { FIELD_VIA, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_SERVER };
 
@@ -155,7 +155,7 @@ static char *put_added(char *to, const h1_ask_t *ask)
     return to;
 }
 
-size_t h1_ask_write(char *to, const h1_ask_t *ask)
+size_t h1_ask_write(char *to, const member_ask_t *ask)
 {
     const fields_t *fields = ask->fields;
     char *begin = to;

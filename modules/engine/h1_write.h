@@ -12,25 +12,10 @@
 
 /* ---- a request for a member -------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-    span_t method;
-    span_t target;              /* path and query for the member */
-    const fields_t *fields;     /* the client's; what is for one connection only and what mod_proxy_http replaces is left out here, lines
-                                   of one name are joined */
-    span_t host;                /* for Host: the client's (ProxyPreserveHost) or the member's; goes first */
-    span_t via;                 /* our entry of Via, "1.1 name"; .at NULL: none */
-    int via_block;              /* ProxyVia block: nobody's */
-    span_t forwarded_for, forwarded_host, forwarded_server; /* added to X-Forwarded-*; .at NULL: not (ProxyAddHeaders off, no Host) */
-    int expect_continue;        /* the client's Expect goes along */
-    body_e body;                /* NONE: no framing; LENGTH: of `length`; else chunked */
-    uint64_t length;
-    span_t upgrade;             /* .at NULL: none, and Connection says Keep-Alive, or close */
-    int close;
-} h1_ask_t;
-
-size_t h1_ask_room(const h1_ask_t *ask);
+/** What is for one connection only and what mod_proxy_http replaces is left out, lines of one name are joined. */
+size_t h1_ask_room(const member_ask_t *ask);
 /** @return bytes written */
-size_t h1_ask_write(char *to, const h1_ask_t *ask);
+size_t h1_ask_write(char *to, const member_ask_t *ask);
 
 /* ---- an answer for a client --------------------------------------------------------------------------------------------------- */
 

@@ -93,6 +93,23 @@ typedef struct {
     uint32_t head_bytes;
 } answer_head_t;
 
+/* What a member is asked, for whatever it speaks: its codec leaves out of the fields what is for one connection only. */
+typedef struct {
+    span_t method;
+    method_e known;
+    span_t target;              /* path and query for the member */
+    const fields_t *fields;     /* the client's */
+    span_t host;                /* for Host, :authority: the client's (ProxyPreserveHost) or the member's */
+    span_t via;                 /* our entry of Via, "1.1 name"; .at NULL: none */
+    int via_block;              /* ProxyVia block: nobody's */
+    span_t forwarded_for, forwarded_host, forwarded_server; /* added to X-Forwarded-*; .at NULL: not (ProxyAddHeaders off, no Host) */
+    int expect_continue;        /* the client's Expect goes along */
+    body_e body;                /* NONE: no framing; LENGTH: of `length`; else as long as it takes */
+    uint64_t length;
+    span_t upgrade;             /* .at NULL: none */
+    int close;                  /* h1: the member is asked to close its connection */
+} member_ask_t;
+
 /** The known field of a name in any case; FIELD_OTHER if it is none. */
 field_e field_of(const char *name, size_t len);
 /** Canonical spelling ("Content-Type"); "" for FIELD_OTHER. */

@@ -92,6 +92,7 @@ void origin_close(origin_t *o)
     }
     free(o->held);
     o->held = NULL;
+    origin_write_clear(o);
     origin_place_release(place);
     free_if_possible(o);
 }
@@ -234,7 +235,9 @@ static void used_ready(origin_t *o, unsigned what)
             if (o->limit_usec) {
                 origin_due(o, loop_now(o->loop) + o->limit_usec);
             }
-            o->ops->writable(o->user);
+            if (origin_write_rest(o)) {
+                o->ops->writable(o->user);
+            }
         }
     }
     if (o->state == ORIGIN_USED && o->readable && !o->paused) {
@@ -312,6 +315,7 @@ static void hand_out(origin_t *o, const origin_ops_t *ops, void *user)
     o->limit_usec = 0;
     o->due_usec = 0;
     o->blocked = o->paused = 0;
+    origin_write_clear(o);
 }
 
 origin_t *origin_get(loop_t *loop, const origin_want_t *want, const origin_ops_t *ops, void *user, int *is_ready)
@@ -366,6 +370,7 @@ int origin_cause(const origin_t *o)
 void origin_expect(origin_t *o, method_e method)
 {
     o->asked_usec = loop_now(o->loop);
+    o->writing.asked = 1;
     origin_answer_begin(o, method);
 }
 
@@ -443,6 +448,7 @@ void origin_tunnel(origin_t *o)
 {
     o->reading = READING_TUNNEL;
     o->unclean = 1;
+    o->writing.chunked = o->writing.ended = o->writing.asked = 0;
 }
 
 void origin_shutdown(origin_t *o)

@@ -34,7 +34,7 @@ typedef enum {
  */
 typedef struct {
     void (*connected)(void *user);                             /* a new connection stands (TLS too) */
-    void (*writable)(void *user);                              /* after origin_send() took less than all */
+    void (*writable)(void *user);                              /* after origin_ask() or origin_body() took less than all */
     void (*head)(void *user, const answer_head_t *head);       /* interim ones too (1xx but 101) */
     void (*data)(void *user, const char *bytes, size_t len);   /* of the body, decoded; or of the tunnel */
     void (*end)(void *user, const fields_t *trailers);         /* whole; trailers may be NULL. A tunnel: the member's end of sending */
@@ -79,21 +79,19 @@ int origin_tls_failed(const origin_t *o);
 int origin_cause(const origin_t *o);
 
 /**
- * From now on an answer to this method is expected: called before the first origin_send() of a request. Body framing of answers depends
- * on it.
+ * The request, once for each origin_get(): its head, and with it the beginning of its body.
+ * @param last  these bytes are all of the body; 1 for BODY_NONE
+ * @return as origin_body()
  */
-void origin_expect(origin_t *o, method_e method);
+ssize_t origin_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size_t len, int last);
 /**
- * Bytes to the member, as they are (head, body).
- * @return taken, 0 .. sum of the parts; if less than all, writable() follows. -1: nothing more can be sent; an answer that came before that
- *         (413, ..) is told as any other, else failed() follows
+ * More of the body, or its end; or bytes of the tunnel. What was not taken is to be given again, with what has come meanwhile behind it.
+ * @return taken, 0 .. len; if that is less than all, or the last of it and origin_is_asked() says 0, writable() follows. -1: nothing more
+ *         can be sent; an answer that came before that (413, ..) is told as any other, else failed() follows
  */
-ssize_t origin_send(origin_t *o, const struct iovec *parts, int count);
-/**
- * A long body is going to be sent (1): that the member's window is shut for a while is not the silence of a machine that is gone, although
- * TCP_USER_TIMEOUT takes it for that. 0: it has been sent; origin_put() does it too.
- */
-void origin_upload(origin_t *o, int begins);
+ssize_t origin_body(origin_t *o, const char *bytes, size_t len, int last);
+/** All of the request is with the network, to the last byte of its framing. */
+int origin_is_asked(const origin_t *o);
 /** No more is read from the member until origin_resume(): the client is slow. What has been read is still told (at most LOOP_SCRATCH_BYTES). */
 void origin_pause(origin_t *o);
 void origin_resume(origin_t *o);

@@ -49,6 +49,19 @@ typedef enum {
 
 enum { LATER_CONNECTED = 1, LATER_FAILED = 2, LATER_READ = 4, LATER_STEP = 8 };
 
+/* A request on its way (origin_write.c). */
+typedef struct {
+    const char *rest;           /* of the head: not sent yet */
+    size_t rest_len;
+    char *kept;                 /* where it stands; malloc'ed */
+    size_t chunk_left;          /* of the chunk whose size line stands in `frame` */
+    char frame[2 + H1_CHUNK_LINE_MAX + sizeof H1_CHUNK_END]; /* of chunks: begun and not yet sent */
+    uint32_t frame_len, frame_sent;
+    uint8_t chunked;            /* the body goes in chunks; `chunks`: one has begun */
+    uint8_t chunks, ended;      /* ended: the last of the body was taken; in chunks: its end stands in `frame` */
+    uint8_t asked;              /* all of it is sent */
+} origin_writing_t;
+
 struct origin {
     loop_watch_t watch;
     wheel_timer_t timer;
@@ -85,6 +98,7 @@ struct origin {
     uint8_t uploads;            /* origin_upload() */
     uint64_t left;              /* READING_LENGTH */
     uint64_t in, out;
+    origin_writing_t writing;
     h1_chunk_t chunk;           /* READING_CHUNKED */
     char *held;                 /* a head, or trailers, not whole yet: held_len bytes from held_at on */
     uint32_t held_at, held_len, held_cap;
@@ -144,6 +158,11 @@ void origin_connect_expired(origin_t *o);
 void origin_connect_leave(origin_t *o);
 void origin_place_forget_question(origin_place_t *place);
 
+/* origin_write.c */
+/** The member takes bytes again: what is left of the head. @return 1 nothing is left of it */
+int origin_write_rest(origin_t *o);
+void origin_write_clear(origin_t *o);
+
 /* origin_read.c */
 void origin_read(origin_t *o);
 void origin_answer_begin(origin_t *o, method_e method);
@@ -159,6 +178,18 @@ void origin_close(origin_t *o);
 void origin_enter(origin_t *o);
 /** @return 0: it is gone */
 int origin_leave(origin_t *o);
+/**
+ * From now on an answer to this method is expected, which its framing depends on: before the first byte of a request. Who sends bytes
+ * of his own with origin_send() has asked with that.
+ */
+void origin_expect(origin_t *o, method_e method);
+/** Bytes to the member, as they are. @return taken, 0 .. sum of the parts; -1: as origin_body() */
+ssize_t origin_send(origin_t *o, const struct iovec *parts, int count);
+/**
+ * A long body is going to be sent (1): that the member's window is shut for a while is not the silence of a machine that is gone, although
+ * TCP_USER_TIMEOUT takes it for that. 0: it has been sent; origin_put() does it too.
+ */
+void origin_upload(origin_t *o, int begins);
 /** @return bytes; 0: the end; -1: errno */
 ssize_t origin_recv(origin_t *o, char *into, size_t size);
 

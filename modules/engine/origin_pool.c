@@ -204,7 +204,7 @@ int origin_keep(origin_t *o)
     origin_place_t *place = o->place;
     origins_t *all = place->all;
 
-    if (o->state != ORIGIN_USED || o->unclean || o->hup || o->reading != READING_DONE || o->blocked || place->gone
+    if (o->state != ORIGIN_USED || o->unclean || o->hup || o->reading != READING_DONE || o->blocked || !o->writing.asked || place->gone
         || all->draining || o->keep_usec <= 0
         || !silent(o) || (o->tls && origin_tls_flush(o->tls) != 1)) {
         return 0;

@@ -76,7 +76,7 @@ static field_t request_fields[MESSAGE_FIELDS_MAX], answer_fields[MESSAGE_FIELDS_
 
 static void write_ask(void)
 {
-    h1_ask_t ask = { .method = a_request.method, .target = a_request.target, .fields = &a_request.fields, .host = { "127.0.0.1:9001", 14 },
+    member_ask_t ask = { .method = a_request.method, .target = a_request.target, .fields = &a_request.fields, .host = { "127.0.0.1:9001", 14 },
                      .forwarded_for = { "192.168.17.23", 13 }, .forwarded_host = a_request.host, .forwarded_server = { "www.example.org", 15 } };
 
     sink += h1_ask_room(&ask) <= sizeof out ? h1_ask_write(out, &ask) : 0;

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "origin.h"
+#include "origin_inside.h"
 
 static const char request[] = "GET /some/path?with=query HTTP/1.1\r\nHost: app.example\r\nUser-Agent: wrk\r\nAccept: */*\r\n"
                               "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: www.example\r\nX-Forwarded-Server: www\r\n"

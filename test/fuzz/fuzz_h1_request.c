@@ -43,7 +43,7 @@ static void write_and_read(const request_head_t *head)
 {
     static field_t fields[MESSAGE_FIELDS_MAX];
     static const h1_limits_t limits = { 1 << 20, 1 << 20, 0 };
-    h1_ask_t ask = { .method = head->method, .target = head->target, .fields = &head->fields, .host = { "member", 6 }, .via = { "1.1 gate", 8 },
+    member_ask_t ask = { .method = head->method, .target = head->target, .fields = &head->fields, .host = { "member", 6 }, .via = { "1.1 gate", 8 },
                      .forwarded_for = { "::1", 3 }, .forwarded_host = head->host, .forwarded_server = { "gate", 4 }, .body = head->body,
                      .length = head->length, .expect_continue = head->expect_continue };
     size_t room = h1_ask_room(&ask), len;

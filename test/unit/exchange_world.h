@@ -20,9 +20,9 @@
 #define origin_is_reused played_origin_is_reused
 #define origin_tls_failed played_origin_tls_failed
 #define origin_cause played_origin_cause
-#define origin_upload played_origin_upload
-#define origin_expect played_origin_expect
-#define origin_send played_origin_send
+#define origin_ask played_origin_ask
+#define origin_body played_origin_body
+#define origin_is_asked played_origin_is_asked
 #define origin_pause played_origin_pause
 #define origin_resume played_origin_resume
 #define origin_tunnel played_origin_tunnel
@@ -47,6 +47,7 @@ static struct {
     size_t sent_len;
     size_t takes;               /* how much the member takes at once */
     int dead, no_origin, ready;
+    int asked, raw;             /* it has all of the request; it is a tunnel */
     struct origin origin;
     const origin_ops_t *ops;
     exchange_t *x;              /* the origin's user */
@@ -160,34 +161,41 @@ int origin_cause(const origin_t *o)
     return 0;
 }
 
-ssize_t origin_send(origin_t *o, const struct iovec *parts, int count)
+static size_t takes(const char *bytes, size_t len)
 {
-    size_t taken = 0;
-    int i;
+    len = len < world.takes ? len : world.takes;
+    memcpy(world.sent + world.sent_len, len ? bytes : "", len);
+    world.sent_len += len;
+    world.takes -= len;
+    return len;
+}
+
+ssize_t origin_body(origin_t *o, const char *bytes, size_t len, int last)
+{
+    size_t taken;
 
     assert_true(o->held);
+    assert_false(world.asked && !world.raw);
     if (world.dead) {
         return -1;
     }
-    for (i = 0; i < count && world.takes; i++) {
-        size_t len = parts[i].iov_len < world.takes ? parts[i].iov_len : world.takes;
-
-        memcpy(world.sent + world.sent_len, parts[i].iov_base, len);
-        world.sent_len += len;
-        world.takes -= len;
-        taken += len;
-    }
+    taken = takes(bytes, len);
+    world.asked = last && taken == len;
     return (ssize_t)taken;
 }
 
-void origin_upload(origin_t *o, int begins)
+/* The head is kept by the origin, whatever the member takes. */
+ssize_t origin_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size_t len, int last)
 {
-    assert_true(o->held && begins);
+    world.asked = world.raw = 0;
+    world.sent_len = (size_t)sprintf(world.sent, "HEAD%s%s ", ask->body == BODY_CHUNKED ? "-chunked" : "", ask->expect_continue ? "-expect" : "");
+    return origin_body(o, bytes, len, last);
 }
 
-void origin_expect(origin_t *o, method_e method)
+int origin_is_asked(const origin_t *o)
 {
-    (void)o, (void)method;
+    assert_true(o->held);
+    return world.asked;
 }
 
 void origin_pause(origin_t *o)
@@ -205,6 +213,7 @@ void origin_resume(origin_t *o)
 void origin_tunnel(origin_t *o)
 {
     assert_true(o->held);
+    world.raw = 1;
     say("raw");
 }
 
@@ -442,12 +451,9 @@ void exchange_output_end(exchange_t *x)
     (void)x;
 }
 
-size_t exchange_ask_write(exchange_t *x, const char **head)
+void exchange_ask_head(exchange_t *x, member_ask_t *ask)
 {
-    static char line[32];
-
-    *head = line;
-    return (size_t)snprintf(line, sizeof line, "HEAD%s ", x->body.chunked ? "-chunked" : x->body.held ? "-expect" : "");
+    ask->expect_continue = x->body.held;
 }
 
 const origin_tls_t *exchange_ask_tls(const exchange_t *x)

@@ -7,8 +7,7 @@
 
 #include <pthread.h>
 
-#include "origin.h"
-#include "origin_tls.h"
+#include "origin_inside.h"
 
 typedef struct world world_t;
 typedef struct member member_t;

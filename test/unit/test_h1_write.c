@@ -37,7 +37,7 @@ static void read_answer(const char *text, method_e method, answer_head_t *head)
 }
 
 /* Into exactly the room that was asked for. */
-static void assert_ask(const h1_ask_t *ask, const char *expected)
+static void assert_ask(const member_ask_t *ask, const char *expected)
 {
     size_t room = h1_ask_room(ask), len;
     char *to = malloc(room);
@@ -67,12 +67,12 @@ static void assert_reply(const answer_head_t *head, method_e method, const char 
 static void test_ask(void **state)
 {
     request_head_t head;
-    h1_ask_t ask;
+    member_ask_t ask;
 
     (void)state;
     read_request("GET /a?b HTTP/1.1\r\nHost: x.y:99\r\nCookie: a\r\nX-Forwarded-For: 1.1.1.1\r\nCookie: b\r\nVia: 1.0 q\r\nAccept: */*\r\nX-One: 1\r\nx-one: 2\r\n"
                  "Connection: keep-alive\r\nTE: trailers\r\n\r\n", &head);
-    ask = (h1_ask_t){ .method = head.method, .target = head.target, .fields = &head.fields, .host = SPAN("127.0.0.1:44291"), .via = SPAN("1.1 localhost:99"),
+    ask = (member_ask_t){ .method = head.method, .target = head.target, .fields = &head.fields, .host = SPAN("127.0.0.1:44291"), .via = SPAN("1.1 localhost:99"),
                       .forwarded_for = SPAN("127.0.0.1"), .forwarded_host = head.host, .forwarded_server = SPAN("localhost") };
     assert_ask(&ask, "GET /a?b HTTP/1.1\r\nHost: 127.0.0.1:44291\r\nCookie: a, b\r\nX-Forwarded-For: 1.1.1.1, 127.0.0.1\r\nVia: 1.0 q, 1.1 localhost:99\r\n"
                      "Accept: */*\r\nX-One: 1, 2\r\nX-Forwarded-Host: x.y:99\r\nX-Forwarded-Server: localhost\r\nConnection: Keep-Alive\r\n\r\n");
@@ -86,11 +86,11 @@ static void test_ask(void **state)
 static void test_ask_bodies(void **state)
 {
     request_head_t head;
-    h1_ask_t ask;
+    member_ask_t ask;
 
     (void)state;
     read_request("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\nExpect: 100-continue\r\nContent-Type: a/b\r\n\r\n", &head);
-    ask = (h1_ask_t){ .method = head.method, .target = SPAN("/base/a"), .fields = &head.fields, .host = head.host, .via = SPAN("1.1 localhost"),
+    ask = (member_ask_t){ .method = head.method, .target = SPAN("/base/a"), .fields = &head.fields, .host = head.host, .via = SPAN("1.1 localhost"),
                       .forwarded_for = SPAN("127.0.0.1"), .forwarded_host = head.host, .forwarded_server = SPAN("localhost"),
                       .body = BODY_LENGTH, .length = 2 };
     assert_ask(&ask, "POST /base/a HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nVia: 1.1 localhost\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: x\r\n"
@@ -106,12 +106,12 @@ static void test_ask_bodies(void **state)
 static void test_ask_hops(void **state)
 {
     request_head_t head;
-    h1_ask_t ask;
+    member_ask_t ask;
 
     (void)state;
     read_request("GET / HTTP/1.1\r\nHost: x\r\nConnection: X-Drop, Upgrade\r\nX-Drop: 1\r\nUpgrade: WebSocket\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\n"
                  "Proxy-Authorization: y\r\n\r\n", &head);
-    ask = (h1_ask_t){ .method = head.method, .target = head.target, .fields = &head.fields, .host = head.host, .forwarded_for = SPAN("::1"),
+    ask = (member_ask_t){ .method = head.method, .target = head.target, .fields = &head.fields, .host = head.host, .forwarded_for = SPAN("::1"),
                       .upgrade = fields_known(&head.fields, FIELD_UPGRADE)->value };
     assert_ask(&ask, "GET / HTTP/1.1\r\nHost: x\r\nProxy-Authorization: y\r\nX-Forwarded-For: ::1\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n");
 }

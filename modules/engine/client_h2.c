@@ -148,7 +148,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     h2_stream_t *s;
 
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-        h->asking = NULL; /* trailers: nobody wants them */
+        h->asking = stream_of(session, frame->hd.stream_id); /* trailers */
+        h2_ask_begin(&h->ask);
         return 0;
     }
     s = h2_stream_open(h, frame->hd.stream_id);
@@ -205,6 +206,20 @@ static void head_whole(h2_t *h, h2_stream_t *s, int has_body)
     s->ready = 1;
 }
 
+/* The request ends with them. */
+static void trailers_whole(h2_t *h, h2_stream_t *s)
+{
+    size_t room = h2_ask_room(&h->ask);
+
+    h->asking = NULL;
+    s->last = s->last ? s->last : malloc(room);
+    s->last_len = s->last ? h2_ask_write_trailers(&h->ask, s->last) : 0;
+    if (s->last_len == 0) {
+        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id,
+                                  h->ask.state == H2_HEAD_LARGE ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+    }
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     h2_t *h = user;
@@ -213,11 +228,12 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-        if (s && s == h->asking) {
+        if (s && s == h->asking && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
             head_whole(h, s, !end);
         }
-        else if (s && end) {
-            s->remote_ended = 1;
+        else if (s && s == h->asking) {
+            trailers_whole(h, s);
+            s->remote_ended |= end != 0;
         }
         break;
     case NGHTTP2_DATA:

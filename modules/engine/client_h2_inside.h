@@ -38,6 +38,8 @@ struct h2_stream {
     server_rec *server;
     char *text;                 /* the head as HTTP/1.1 */
     size_t text_len, text_room;
+    char *last;                 /* the request's trailers as HTTP/1.1 lines; NULL: none */
+    size_t last_len;
     method_e method;
     uint8_t ready;              /* its head is whole: to be begun */
     uint8_t begun;
@@ -112,7 +114,8 @@ typedef struct {
 void h2_secondary_start(h2_stream_t *s, const h2_classic_t *ask);
 /** @return how many bytes of the body were taken */
 size_t h2_secondary_body(h2_secondary_t *second, const char *bytes, size_t len);
-void h2_secondary_body_end(h2_secondary_t *second);
+/** @param trailers lines, the empty one among them; NULL: none */
+void h2_secondary_body_end(h2_secondary_t *second, const char *trailers, size_t len);
 /** The stream takes more of the answer. */
 void h2_secondary_more(h2_secondary_t *second);
 void h2_secondary_leave(h2_secondary_t *second);

@@ -499,6 +499,24 @@ static size_t give(h2_stream_t *s)
     return s->second ? h2_secondary_body(s->second, at, s->in_len) : s->in_len;
 }
 
+/* As the HTTP/1.1 codec takes them. */
+static void end_exchange_body(h2_stream_t *s)
+{
+    const server_rec *server = s->h->conn->c->base_server;
+    h1_limits_t limits = { (uint32_t)server->limit_req_line, (uint32_t)server->limit_req_fieldsize, (uint32_t)server->limit_req_fields };
+    fields_t trailers = { .field = here.fields };
+
+    if (!s->last) {
+        exchange_body_end(s->x, NULL);
+    }
+    else if (h1_trailers(s->last, s->last_len, &limits, 1, &trailers) > 0) {
+        exchange_body_end(s->x, &trailers);
+    }
+    else {
+        exchange_body_bad(s->x, HTTP_BAD_REQUEST);
+    }
+}
+
 void h2_stream_body(h2_stream_t *s)
 {
     size_t taken;
@@ -515,10 +533,10 @@ void h2_stream_body(h2_stream_t *s)
     if (s->in_len == 0 && s->remote_ended && !s->body_told) {
         s->body_told = 1;
         if (s->x) {
-            exchange_body_end(s->x, NULL);
+            end_exchange_body(s);
         }
-        if (s->second) {
-            h2_secondary_body_end(s->second);
+        if (s->second) { /* also one that this has begun */
+            h2_secondary_body_end(s->second, s->last, s->last_len);
         }
     }
 }
@@ -545,8 +563,9 @@ void h2_stream_end(h2_stream_t *s)
     }
     free(s->in);
     free(s->kept);
+    free(s->last);
     free(s->trailers);
-    s->in = s->kept = NULL;
+    s->in = s->kept = s->last = NULL;
     s->trailers = NULL;
     if (h->asking == s) {
         h->asking = NULL;

@@ -177,6 +177,13 @@ static int is_chunked(const h2_ask_t *ask, int has_body)
     return has_body;
 }
 
+static char *put_field(char *to, const h2_ask_t *ask, const h2_line_t *line)
+{
+    to = put_name(to, ask->bytes + line->name, line->name_len);
+    to = put(to, ask->bytes + line->value, line->value_len);
+    return put(to, "\r\n", 2);
+}
+
 static char *put_fields(char *to, const h2_ask_t *ask)
 {
     uint32_t i;
@@ -194,9 +201,7 @@ static char *put_fields(char *to, const h2_ask_t *ask)
             cookies = 1;
             continue;
         }
-        to = put_name(to, name, line->name_len);
-        to = put(to, ask->bytes + line->value, line->value_len);
-        to = put(to, "\r\n", 2);
+        to = put_field(to, ask, line);
     }
     return to;
 }
@@ -226,6 +231,28 @@ size_t h2_ask_write(h2_ask_t *ask, int has_body, char *to)
     to = put_fields(to, ask);
     if (is_chunked(ask, has_body)) {
         to = put(to, "Transfer-Encoding: chunked\r\n", 28);
+    }
+    to = put(to, "\r\n", 2);
+    return (size_t)(to - begin);
+}
+
+size_t h2_ask_write_trailers(h2_ask_t *ask, char *to)
+{
+    static const char *const not_here[] = { "content-length", "transfer-encoding", "host", "connection", "te", "trailer", NULL };
+    char *begin = to;
+    uint32_t i;
+    int k;
+
+    if (ask->method || ask->scheme || ask->authority || ask->path) {
+        ask->state = H2_HEAD_BAD;
+    }
+    if (ask->state != H2_HEAD_GOOD) {
+        return 0;
+    }
+    for (i = 0; i < ask->count; i++) {
+        for (k = 0; not_here[k] && !is_line(ask, &ask->line[i], not_here[k]); k++) {
+        }
+        to = not_here[k] ? to : put_field(to, ask, &ask->line[i]);
     }
     to = put(to, "\r\n", 2);
     return (size_t)(to - begin);

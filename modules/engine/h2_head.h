@@ -45,6 +45,12 @@ size_t h2_ask_room(const h2_ask_t *ask);
  * @return its length; 0: it cannot be said (ask->state)
  */
 size_t h2_ask_write(h2_ask_t *ask, int has_body, char *to);
+/**
+ * Trailers as the lines of HTTP/1.1 that follow the last chunk, the empty one among them; without what would frame or route the message
+ * (RFC 9110, 6.5.1). Fits into h2_ask_room().
+ * @return its length; 0: they cannot be said (ask->state)
+ */
+size_t h2_ask_write_trailers(h2_ask_t *ask, char *to);
 void h2_ask_end(h2_ask_t *ask);
 
 typedef struct {

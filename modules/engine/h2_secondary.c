@@ -687,11 +687,12 @@ size_t h2_secondary_body(h2_secondary_t *second, const char *bytes, size_t len)
     return len;
 }
 
-void h2_secondary_body_end(h2_secondary_t *second)
+void h2_secondary_body_end(h2_secondary_t *second, const char *trailers, size_t len)
 {
     pthread_mutex_lock(&second->mutex);
     if (!second->in_ended && second->chunked) {
-        append(&second->in, H1_CHUNK_END, sizeof H1_CHUNK_END - 1);
+        append(&second->in, H1_CHUNK_END, trailers ? sizeof H1_CHUNK_END - 3 : sizeof H1_CHUNK_END - 1);
+        append(&second->in, trailers ? trailers : "", len);
     }
     second->in_ended = 1;
     pthread_cond_signal(&second->changed);

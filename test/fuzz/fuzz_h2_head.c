@@ -3,7 +3,7 @@
  *
  * Input: one byte (a body follows or not), then lines "name TAB value LF" as a header list in which anything may stand. Checked besides memory:
  * what is written fits into the room asked for, has one empty line, at its end, as many lines as it says, and what h1_request() makes of it
- * has one way to tell its length. The same bytes are read as an answer's lines: names come out in lower case, none of a connection's among them.
+ * has one way to tell its length; as trailers they are read back whole. The same bytes are read as an answer's lines: names come out in lower case, none of a connection's among them.
  */
 #include <ctype.h>
 #include <stdint.h>
@@ -54,6 +54,27 @@ static void check_text(const char *text, size_t len)
     }
 }
 
+/* The same fields as trailers: h1_trailers() finds each of them. */
+static void check_trailers(h2_ask_t *ask, const uint8_t *data, size_t size)
+{
+    static field_t fields[MESSAGE_FIELDS_MAX];
+    static const h1_limits_t limits = { 1 << 20, 1 << 20, 0 };
+    fields_t trailers = { .field = fields };
+    size_t room, len;
+    char *to;
+
+    h2_ask_begin(ask);
+    fill(ask, (const char *)data + 1, (const char *)data + size);
+    room = h2_ask_room(ask);
+    to = malloc(room);
+    len = h2_ask_write_trailers(ask, to);
+    demand(len <= room && (len > 0) == (ask->state == H2_HEAD_GOOD));
+    if (len > 0) {
+        demand(h1_trailers(to, len, &limits, 1, &trailers) == (int)len && trailers.count <= ask->count);
+    }
+    free(to);
+}
+
 static void ask(const uint8_t *data, size_t size)
 {
     static h2_ask_t ask; /* as a connection uses one again and again */
@@ -70,6 +91,7 @@ static void ask(const uint8_t *data, size_t size)
         check_text(to, len);
     }
     free(to);
+    check_trailers(&ask, data, size);
     if (data[0] & 2) {
         h2_ask_end(&ask);
     }

@@ -126,6 +126,30 @@ def test_interim_and_trailers(lab):
         assert len(heads) == 2 and heads[1][1] & END_STREAM
 
 
+@pytest.mark.parametrize("path", ["/x", "/classic/x"])
+def test_request_trailers(lab, path):
+    """They end the body; the classic plane has them in trailers_in, and no member of HTTP/1.1 gets them from either plane."""
+    member = lab.upstream("m1")
+    httpd = serve(lab, [member], conf="LimitRequestFields 8\n",
+                  vhost='RewriteEngine on\nRewriteRule "^/classic/(.*)" "gate://app/$1" [P]\nLogFormat "%{X-Check}^ti" trailers\n'
+                  f'CustomLog "{"${ROOT}"}/logs/trailers.log" trailers\n' if "classic" in path else "")
+    httpd.expect("AH02427", "AH00561", "GATE02", "proxy")
+    with Http2(httpd.tls_port) as client:
+        def send(*fields):
+            stream = client.ask(path, "POST", end=False)
+            client.data(stream, b"request")
+            client.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, b"".join(literal(*one) for one in fields)))
+            return client.answer(stream)
+
+        status, body, code = send(("x-check", "sum"), ("te", "trailers"))
+        assert (status, code) == (200, None) and b'"body_length": 7' in body and member.requests()[-1]["trailers"] == []
+        assert send((":path", "/y"))[2] == PROTOCOL_ERROR
+        assert send(*((f"x-{n}", "1") for n in range(12)))[0] == 400
+        assert send(("x-check", "last"))[0] == 200
+    if "classic" in path:
+        assert wait_until(lambda: {"sum", "last"} <= set(httpd.read_file("logs/trailers.log").split("\n")))
+
+
 def test_load(lab):
     members = lab.upstreams(2)
     httpd = serve(lab, members, children=2)

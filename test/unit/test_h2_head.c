@@ -42,6 +42,32 @@ static void assert_text(h2_ask_t *ask, int has_body, const char *text)
     free(to);
 }
 
+static void test_request_trailers(void **state)
+{
+    static const char *const bad[][2] = { { ":path", "/" }, { "X-Upper", "1" }, { "x-cr", "a\rb" } };
+    h2_ask_t ask = { 0 };
+    char to[512];
+    size_t i;
+
+    (void)state;
+    h2_ask_begin(&ask);
+    field(&ask, "x-check", "abc d");
+    field(&ask, "content-length", "7");
+    field(&ask, "te", "trailers");
+    field(&ask, "grpc-status", "0");
+    assert_true(h2_ask_room(&ask) <= sizeof to);
+    to[h2_ask_write_trailers(&ask, to)] = '\0';
+    assert_string_equal(to, "X-Check: abc d\r\nGrpc-Status: 0\r\n\r\n");
+    h2_ask_begin(&ask);
+    assert_int_equal(h2_ask_write_trailers(&ask, to), 2);
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        h2_ask_begin(&ask);
+        field(&ask, bad[i][0], bad[i][1]);
+        assert_int_equal(h2_ask_write_trailers(&ask, to), 0);
+    }
+    h2_ask_end(&ask);
+}
+
 static void test_request(void **state)
 {
     h2_ask_t ask = { 0 };
@@ -231,7 +257,7 @@ static void test_credit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request), cmocka_unit_test(test_text_is_read), cmocka_unit_test(test_refused), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_request), cmocka_unit_test(test_request_trailers), cmocka_unit_test(test_text_is_read), cmocka_unit_test(test_refused), cmocka_unit_test(test_large),
         cmocka_unit_test(test_reply),   cmocka_unit_test(test_trailers),     cmocka_unit_test(test_credit),
     };
 

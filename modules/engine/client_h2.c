@@ -206,6 +206,19 @@ static void head_whole(h2_t *h, h2_stream_t *s, int has_body)
     s->ready = 1;
 }
 
+/* libnghttp2 has done what the client says; what the answer has said goes before it. */
+static void reprioritized(h2_t *h, const nghttp2_ext_priority_update *update)
+{
+    h2_stream_t *s = stream_of(h->session, update->stream_id);
+
+    if (s) {
+        s->was_updated = 1;
+        s->updated = H2_PRIORITY_UNSAID;
+        h2_priority_parse((const char *)update->field_value, update->field_value_len, &s->updated);
+        h2_stream_prioritize(s);
+    }
+}
+
 /* The request ends with them. */
 static void trailers_whole(h2_t *h, h2_stream_t *s)
 {
@@ -248,6 +261,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         if (s && !s->ended) {
             useless(h, H2_USELESS_RESET);
         }
+        break;
+    case NGHTTP2_PRIORITY_UPDATE:
+        useless(h, H2_USELESS_CONTROL);
+        reprioritized(h, frame->ext.payload);
         break;
     case NGHTTP2_PING:
     case NGHTTP2_SETTINGS:
@@ -351,6 +368,7 @@ static int make_session(h2_t *h)
     if (cb && nghttp2_option_new(&option) == 0) {
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
         rv = nghttp2_session_server_new2(&h->session, cb, h, option);
     }
     nghttp2_session_callbacks_del(cb);

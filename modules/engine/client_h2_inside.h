@@ -19,6 +19,7 @@
 #include "h2_abuse.h"
 #include "h2_head.h"
 #include "h2_negotiate.h"
+#include "h2_priority.h"
 #include "route.h"
 
 #define H2_STREAM_KEEP 65536    /* of an answer, for a slow client: more is not welcome */
@@ -53,6 +54,9 @@ struct h2_stream {
     size_t now_len;
     uint64_t told_left;         /* of the length said; UINT64_MAX: none was */
     uint64_t sent_bytes;
+    h2_priority_t updated;      /* by PRIORITY_UPDATE, in place of what the head says */
+    h2_priority_t member;       /* as the answer says */
+    uint8_t was_updated;
     nghttp2_nv *trailers;       /* one block */
     size_t trailers_count;
     int64_t begun_usec, moved_usec;
@@ -86,6 +90,8 @@ h2_stream_t *h2_stream_open(h2_t *h, int32_t id);
 void h2_stream_begin(h2_stream_t *s);
 /** Bytes of the body go on, windows are opened. */
 void h2_stream_body(h2_stream_t *s);
+/** The client's word and the answer's together; without the latter libnghttp2 keeps to the client's by itself. */
+void h2_stream_prioritize(h2_stream_t *s);
 /** The client is gone, or the stream is closed: nothing is told any more. */
 void h2_stream_end(h2_stream_t *s);
 int h2_stream_in(h2_stream_t *s, const char *bytes, size_t len);

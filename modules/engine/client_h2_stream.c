@@ -70,12 +70,25 @@ static void submit_head(h2_stream_t *s, int has_body)
 
 void h2_tell_interim(h2_stream_t *s, int status, char *lines, size_t len)
 {
-    if (s->aborted || s->closed) {
+    if (s->aborted || s->closed || (status == HTTP_EARLY_HINTS && !s->h->settings->hints)) {
         return;
     }
     h2_reply_lines(&here.reply, status, lines, len, 1);
     nghttp2_submit_headers(s->h->session, NGHTTP2_FLAG_NONE, s->id, NULL, here.reply.nv, here.reply.count, NULL);
     h2_soon(s->h);
+}
+
+void h2_stream_prioritize(h2_stream_t *s)
+{
+    h2_priority_t merged;
+    nghttp2_extpri to;
+
+    if (s->member.urgency < 0 && s->member.incremental < 0) {
+        return;
+    }
+    merged = h2_priority_merge(s->was_updated ? s->updated : h2_priority_of_head(s->text, s->text_len), s->member);
+    to = (nghttp2_extpri){ (uint32_t)merged.urgency, merged.incremental };
+    nghttp2_session_change_extpri_stream_priority(s->h->session, s->id, &to, 1);
 }
 
 void h2_tell_head(h2_stream_t *s, int status, char *lines, size_t len, int has_body, uint64_t length)
@@ -88,6 +101,12 @@ void h2_tell_head(h2_stream_t *s, int status, char *lines, size_t len, int has_b
     s->told_left = has_body ? length : UINT64_MAX;
     s->head_sent = 0; /* an interim one may have been */
     h2_reply_lines(&here.reply, status, lines, len, 0);
+    if (here.reply.priority) {
+        const nghttp2_nv *nv = &here.reply.nv[here.reply.priority];
+
+        h2_priority_parse((const char *)nv->value, nv->valuelen, &s->member);
+        h2_stream_prioritize(s);
+    }
     if (has_body && length != UINT64_MAX) {
         h2_reply_length(&here.reply, length, 0);
     }
@@ -392,6 +411,7 @@ h2_stream_t *h2_stream_open(h2_t *h, int32_t id)
     s->id = id;
     s->server = h->conn->c->base_server;
     s->told_left = UINT64_MAX;
+    s->member = H2_PRIORITY_UNSAID;
     s->begun_usec = s->moved_usec = h->conn->read_usec;
     s->next = h->streams;
     s->link = &h->streams;

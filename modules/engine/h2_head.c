@@ -312,6 +312,9 @@ static void add_line(h2_reply_t *reply, char *line, size_t len, int copied)
     if (!name_len || is_of_connection(line, name_len) || reply->count >= MESSAGE_FIELDS_MAX) {
         return;
     }
+    if (name_len == 8 && (line[0] | 0x20) == 'p' && is_word(line, name_len, "priority")) {
+        reply->priority = reply->count;
+    }
     value = colon + 1;
     len -= name_len + 1;
     while (len > 0 && (*value == ' ' || *value == '\t')) {
@@ -329,7 +332,7 @@ void h2_reply_lines(h2_reply_t *reply, int status, char *lines, size_t len, int 
 {
     char *end = lines + len, *line = memchr(lines, '\n', len);
 
-    reply->count = 0;
+    reply->count = reply->priority = 0;
     snprintf(reply->status, sizeof reply->status, "%03u", (unsigned)status % 1000);
     add(reply, ":status", 7, reply->status, 3, copied);
     for (line = line ? line + 1 : end; line < end;) {

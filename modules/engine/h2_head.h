@@ -56,6 +56,7 @@ void h2_ask_end(h2_ask_t *ask);
 typedef struct {
     nghttp2_nv nv[MESSAGE_FIELDS_MAX + 2];
     size_t count;
+    size_t priority;            /* index of the last "priority"; 0: there is none */
     char status[8], length[24];
 } h2_reply_t;
 

@@ -26,7 +26,7 @@ static int usable;              /* there are routes to serve */
 static const char *const neutral[] = {
     "H2MinWorkers", "H2MaxWorkers", "H2MaxWorkerIdleSeconds", "H2StreamMaxMemSize", "H2SerializeHeaders", "H2ModernTLSOnly", "H2Upgrade",
     "H2SessionExtraFiles", "H2TLSWarmUpSize", "H2TLSCoolDownSecs", "H2Push", "H2PushPriority", "H2PushDiarySize", "H2CopyFiles",
-    "H2EarlyHints", "H2OutputBuffering", "H2MaxDataFrameLen", NULL
+    "H2OutputBuffering", "H2MaxDataFrameLen", NULL
 };
 
 static void take(h2_settings_t *to, const ap_directive_t *d, apr_pool_t *p)
@@ -46,6 +46,9 @@ static void take(h2_settings_t *to, const ap_directive_t *d, apr_pool_t *p)
     }
     else if (ap_cstr_casecmp(d->directive, "H2Direct") == 0) {
         to->direct = ap_cstr_casecmp(word, "on") == 0;
+    }
+    else if (ap_cstr_casecmp(d->directive, "H2EarlyHints") == 0) {
+        to->hints = ap_cstr_casecmp(word, "on") == 0;
     }
     else {
         for (i = 0; neutral[i]; i++) {
@@ -107,7 +110,7 @@ static void read_vhosts(const ap_directive_t *d, server_rec *main_server, apr_po
 
 void h2_negotiate_configure(apr_pool_t *p, server_rec *s)
 {
-    usual = (h2_settings_t){ .streams = STREAMS_DEFAULT, .window = WINDOW_DEFAULT, .direct = -1 };
+    usual = (h2_settings_t){ .streams = STREAMS_DEFAULT, .window = WINDOW_DEFAULT, .direct = -1, .hints = 1 };
     special = NULL;
     refuses = NULL;
     usable = ap_find_linked_module("mod_gate_upstream.c") != NULL;

@@ -111,13 +111,44 @@ def test_head_and_empty_answers(lab):
             assert client.answer(client.ask(path))[1:] == (b"", None)
 
 
-def test_interim_and_trailers(lab):
+CLASSIC = 'RewriteEngine on\nRewriteRule "^/classic(/.*)" "gate://app$1" [P]\n'
+
+
+@pytest.mark.parametrize("where", ["", "/classic"])
+def test_early_hints(lab, where):
     member = lab.upstream("m1")
     member.behave("early-hints", path="/hints")
+    httpd = serve(lab, [member], vhost=CLASSIC)
+    code, answer, _ = curl("--http2", httpd.tls_url + where + "/hints")
+    assert (code, answer.status, answer.interim) == (0, 200, [103])
+    httpd.write_conf(conf=httpd.conf + "H2EarlyHints off\n")
+    httpd.restart()
+    code, answer, _ = curl("--http2", httpd.tls_url + where + "/hints")
+    assert (code, answer.status, answer.interim) == (0, 200, [])
+
+
+@pytest.mark.parametrize("where", ["", "/classic"])
+def test_100_continue(lab, where):
+    """Told once, before the body; who does not wait is told nothing after it."""
+    member = lab.upstream("m1")
+    httpd = serve(lab, [member], vhost=CLASSIC)
+    with Http2(httpd.tls_port) as client:
+        stream = client.ask(where + "/x", "POST", [("expect", "100-continue"), ("content-length", "4")], end=False)
+        _, flags, _, payload = client.until(lambda kind, flags, of, payload: kind == HEADERS and of == stream)
+        assert payload[0] == 0x48 and not flags & END_STREAM  # :status, not one of the table's
+        client.data(stream, b"body", end=True)
+        status, body, code = client.answer(stream)
+        assert (status, code) == (200, None) and b'"body_length": 4' in body
+        stream = client.ask(where + "/x", "POST", [("content-length", "4")], end=False)
+        client.data(stream, b"body", end=True)
+        assert client.answer(stream)[0] == 200
+        assert len([f for f in client.frames if f[0] == HEADERS and f[2] == stream]) == 1
+
+
+def test_trailers(lab):
+    member = lab.upstream("m1")
     member.behave("trailers", path="/trailers")
     httpd = serve(lab, [member])
-    code, answer, _ = curl("--http2", httpd.tls_url + "/hints")
-    assert code == 0 and answer.status == 200
     with Http2(httpd.tls_port) as client:
         stream = client.ask("/trailers")
         _, body, code = client.answer(stream)
@@ -131,8 +162,7 @@ def test_request_trailers(lab, path):
     """They end the body; the classic plane has them in trailers_in, and no member of HTTP/1.1 gets them from either plane."""
     member = lab.upstream("m1")
     httpd = serve(lab, [member], conf="LimitRequestFields 8\n",
-                  vhost='RewriteEngine on\nRewriteRule "^/classic/(.*)" "gate://app/$1" [P]\nLogFormat "%{X-Check}^ti" trailers\n'
-                  f'CustomLog "{"${ROOT}"}/logs/trailers.log" trailers\n' if "classic" in path else "")
+                  vhost=CLASSIC + 'LogFormat "%{X-Check}^ti" trailers\nCustomLog "${ROOT}/logs/trailers.log" trailers\n' if "classic" in path else "")
     httpd.expect("AH02427", "AH00561", "GATE02", "proxy")
     with Http2(httpd.tls_port) as client:
         def send(*fields):

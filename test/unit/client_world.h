@@ -186,7 +186,7 @@ server_rec *route_server(route_client_t *client, const request_head_t *head)
     return head->host.at ? &w.server : NULL;
 }
 
-const route_t *route_find(route_client_t *client, server_rec *server, const request_head_t *head, route_found_t *found)
+const route_t *route_find(route_client_t *client, server_rec *server, request_head_t *head, route_found_t *found)
 {
     static route_t route;
 

@@ -219,6 +219,8 @@ engine_loop_t *engine_loop_pick(void);
 void engine_loops_drain(void);
 void engine_loops_stop(void);
 int engine_is_draining(void);
+/* .. or will in a moment: the MPM says that it stops before its listener looks, and tells our child_stopping hook only afterwards. */
+int engine_is_ending(void);
 int engine_loops_running(void);
 
 /** What every connection begins with. */

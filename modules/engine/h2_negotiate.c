@@ -154,7 +154,7 @@ static int is_modern(conn_rec *c, server_rec *s)
 
 static int may_serve(const conn_rec *c, const server_rec *s)
 {
-    return usable && !c->master && !refuses && engine_loops_running() > 0 && !engine_is_draining() && engine_server_of(s)->on == 1;
+    return usable && !c->master && !refuses && engine_loops_running() > 0 && engine_server_of(s)->on == 1;
 }
 
 static int may_speak(conn_rec *c, request_rec *r, server_rec *s)
@@ -166,6 +166,13 @@ static int propose(conn_rec *c, request_rec *r, server_rec *s, const apr_array_h
 {
     if (strcmp(ap_get_protocol(c), AP_PROTOCOL_HTTP1) != 0 || !may_speak(c, r, s) || (offers && !ap_array_str_contains(offers, "h2"))) {
         return DECLINED;
+    }
+    /*
+     * In a child that ends, who offers HTTP/1.1 too is answered with it at once, and by nobody over HTTP/2: mod_http2 would lose what is asked
+     * there. Others are turned away in a way that they understand.
+     */
+    if (offers && ap_array_str_contains(offers, AP_PROTOCOL_HTTP1) && engine_is_ending() && ap_is_allowed_protocol(c, r, s, AP_PROTOCOL_HTTP1)) {
+        return DONE;
     }
     if (!ap_array_str_contains(proposals, "h2")) {
         APR_ARRAY_PUSH(proposals, const char *) = "h2";
@@ -187,12 +194,24 @@ int h2_negotiated(const conn_rec *c)
     return apr_table_get(c->notes, NOTE) != NULL;
 }
 
+void h2_turn_away(conn_rec *c)
+{
+    static const char said[] = "\0\0\0\4\0\0\0\0\0"                     /* SETTINGS */
+                               "\0\0\10\7\0\0\0\0\0" "\0\0\0\0\0\0\0\0"; /* GOAWAY: no stream was taken; NO_ERROR */
+    apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
+
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_immortal_create(said, sizeof said - 1, c->bucket_alloc));
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
+    ap_pass_brigade(c->output_filters, bb);
+    apr_brigade_destroy(bb);
+}
+
 int h2_may_be_direct(conn_rec *c)
 {
     server_rec *s = c->base_server;
     int direct = h2_settings_of(s)->direct;
 
-    if (direct == 0 || !may_serve(c, s)) {
+    if (direct == 0 || engine_is_draining() || !may_serve(c, s)) {
         return 0;
     }
     if (ap_ssl_conn_is_ssl(c)) {

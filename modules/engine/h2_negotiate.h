@@ -22,6 +22,8 @@ void h2_negotiate_register(void);
 void h2_negotiate_configure(apr_pool_t *p, server_rec *s);
 /** "h2" was agreed upon and is ours. */
 int h2_negotiated(const conn_rec *c);
+/** On the thread that has it, for a connection agreed upon as ours that a child which ends cannot take: its client is to come again (GOAWAY). */
+void h2_turn_away(conn_rec *c);
 /** A client may begin with HTTP/2 at once (prior knowledge). */
 int h2_may_be_direct(conn_rec *c);
 /** .. and has. */

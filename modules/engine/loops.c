@@ -23,6 +23,13 @@ int engine_is_draining(void)
     return atomic_load_explicit(&draining, memory_order_relaxed);
 }
 
+int engine_is_ending(void)
+{
+    int state = AP_MPMQ_RUNNING;
+
+    return engine_is_draining() || (ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING);
+}
+
 /* A pool that nobody else's end takes along: threads that are still about when a process exits find it as it was. */
 static apr_pool_t *own_pool(void)
 {

@@ -142,30 +142,15 @@ static int is_on(void *unused, conn_rec *c, server_rec *s)
 
 /*
  * The MPM's listener may have ended for good when a connection that it accepted last comes by here: it counts none before a worker has it.
- * Nobody then waits for a connection that no thread serves. The MPM says that it stops before its listener looks, and tells our
- * child_stopping hook only afterwards.
+ * Nobody then waits for a connection that no thread serves, so none is taken.
  */
-static int mpm_stops(void)
+static int is_for_us(conn_rec *c)
 {
-    int state = AP_MPMQ_RUNNING;
-
-    return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
-}
-
-static int is_for_us(conn_rec *c, const life_t *life)
-{
-    if (!life || c->master || !c->cs || !c->sbh || c->aborted || c->clogging_input_filters || c->keepalives > 0 || engine_is_draining() ||
-        engine_loops_running() == 0) {
+    if (engine_is_ending()) {
         return 0;
-    }
-    if (life->tls && !ap_ssl_conn_is_ssl(c)) {
-        return 0; /* the handshake failed, or somebody spoke HTTP: mod_ssl has an answer */
     }
     if (h2_negotiated(c)) {
         return 1;
-    }
-    if (mpm_stops()) {
-        return 0;
     }
     if (strcmp(ap_get_protocol(c), AP_PROTOCOL_HTTP1) != 0) {
         return 0;
@@ -180,12 +165,23 @@ static int process_connection(conn_rec *c)
     if (life && life->client) {
         return DECLINED; /* a worker runs a request that was handed over */
     }
-    if (!is_for_us(c, life)) {
+    if (!life || c->master || !c->cs || !c->sbh || c->aborted || c->clogging_input_filters || c->keepalives > 0 || engine_loops_running() == 0) {
         return DECLINED;
     }
-    life->taken = 1;
-    c->cs->state = CONN_STATE_SUSPENDED;
-    return OK;
+    if (life->tls && !ap_ssl_conn_is_ssl(c)) {
+        return DECLINED; /* the handshake failed, or somebody spoke HTTP: mod_ssl has an answer */
+    }
+    if (is_for_us(c)) {
+        life->taken = 1;
+        c->cs->state = CONN_STATE_SUSPENDED;
+        return OK;
+    }
+    if (h2_negotiated(c)) {
+        h2_turn_away(c);
+        c->cs->state = CONN_STATE_LINGER;
+        return OK;
+    }
+    return DECLINED;
 }
 
 static mpm_thread_t *note_thread(ap_sb_handle_t *sbh)

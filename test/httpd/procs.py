@@ -146,6 +146,16 @@ def listening_ports():
     return ports
 
 
+def accepted(port, from_port):
+    """Whether the connection from from_port to port (over IPv4) has been accepted: until then it has no inode."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for fields in map(str.split, file.readlines()[1:]):
+            ends = [int(f.rsplit(":", 1)[1], 16) for f in fields[1:3]]
+            if ends == [port, from_port] and fields[9] != "0":
+                return True
+    return False
+
+
 class Process:
     """A server process in a session of its own, with its output in a file."""
 

@@ -7,6 +7,8 @@ import subprocess
 import threading
 import time
 
+import h2client
+
 
 class Response:
     """status, reason, headers (list of pairs, as sent), body, trailers, interim (statuses before it), raw head."""
@@ -44,20 +46,48 @@ class BadAnswer(Exception):
     """The server's bytes are no complete answer."""
 
 
+def _tls(sock, sni, alpn):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    try:
+        return context.wrap_socket(sock, server_hostname=sni)
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise ConnectionResetError("closed in the handshake") from error
+
+
 class Connection:
-    """One client connection, TCP or TLS, on which bytes go out exactly as given."""
+    """
+    One client connection, TCP or TLS, on which bytes go out exactly as given. To a server that is asked over HTTP/2 (h2client.PORTS)
+    it is TLS in any case, and what is done first with it says what is spoken: request() HTTP/2 where that can say it, all else HTTP/1.1.
+    """
 
     def __init__(self, port, host="127.0.0.1", tls=False, timeout=15.0, source=None, sni="localhost", alpn=None):
-        self.sock = socket.create_connection((host, port), timeout, (source, 0) if source else None)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            if alpn:
-                context.set_alpn_protocols(alpn)
-            self.sock = context.wrap_socket(self.sock, server_hostname=sni)
+        self.tcp = socket.create_connection((host, port), timeout, (source, 0) if source else None)
+        self.tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
+        self.h2 = None
+        self.undecided = port in h2client.PORTS and alpn is None
+        if not self.undecided:
+            self.sock = _tls(self.tcp, sni, alpn) if tls else self.tcp
+
+    def __getattr__(self, name):
+        """sock is there as soon as somebody wants it."""
+        if name != "sock" or not self.undecided:
+            raise AttributeError(name)
+        self._shake_hands(None, ["http/1.1"])
+        return self.sock
+
+    def _shake_hands(self, sni, alpn):
+        self.undecided, self.sock = False, self.tcp
+        self.sock = _tls(self.tcp, sni, alpn)
+
+    def _speak_h2(self, sni):
+        self._shake_hands(sni, ["h2", "http/1.1"])
+        if self.sock.selected_alpn_protocol() == "h2":
+            self.h2 = h2client.H2Client(self.sock)
 
     def __enter__(self):
         return self
@@ -65,13 +95,16 @@ class Connection:
     def __exit__(self, *_):
         self.close()
 
+    def _outermost(self):
+        return self.tcp if self.undecided else self.sock
+
     def close(self):
-        self.sock.close()
+        self._outermost().close()
 
     def reset(self):
         """Ends with RST instead of FIN."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
+        self._outermost().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._outermost().close()
 
     def send(self, data):
         self.sock.sendall(data if isinstance(data, bytes) else data.encode("latin-1"))
@@ -161,8 +194,34 @@ class Connection:
 
     def request(self, path="/", method="GET", headers=(), body=None, host="localhost", version="HTTP/1.1"):
         """Sends one request and reads its answer; headers as pairs or dict."""
+        pairs = list(headers.items() if isinstance(headers, dict) else headers)
+        if (self.h2 or self.undecided) and h2client.possible(path, method, pairs, host, version):
+            if self.undecided:
+                self._speak_h2(sni_of(dict((name.lower(), value) for name, value in pairs).get("host", host)))
+            if self.h2:
+                return self._request_h2(path, method, pairs, body, host)
+        assert not self.h2, f"{method} {path} cannot be asked over HTTP/2, which this connection speaks already"
         self.send(request_bytes(path, method, headers, body, host, version))
         return self.read(method)
+
+
+    def _request_h2(self, path, method, pairs, body, host):
+        try:
+            got = self.h2.ask(path, method, pairs, body, host)
+        except h2client.BrokenOff as broken:
+            raise BadAnswer(str(broken)) from broken
+        raw = "\r\n".join([f"HTTP/2 {got.status}"] + [f"{name}: {value}" for name, value in got.headers])
+        return Response(got.status, "", got.headers, got.body, got.trailers, got.interim, raw)
+
+    def kept(self, answer):
+        """Whether another request may follow that answer on this connection."""
+        return self.h2.going if self.h2 else (answer.header("Connection") or "").lower() != "close"
+
+
+def sni_of(host):
+    """The name that a client asks for in its handshake: none for addresses and for what is no name."""
+    name = re.sub(r":\d*$", "", host)
+    return name if re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", name) and not re.fullmatch(r"[\d.]+", name) else None
 
 
 def request_bytes(path="/", method="GET", headers=(), body=None, host="localhost", version="HTTP/1.1"):
@@ -256,9 +315,14 @@ class Crowd:
                     connection = Connection(self.port, tls=self.tls, timeout=self.timeout)
                 answer = connection.request(*self.args)
                 self._note(answer, time.monotonic() - start)
-                if (answer.header("Connection") or "").lower() == "close":
+                if not connection.kept(answer):
                     connection.close()
                     connection = None
+            except h2client.Refused:  # a client asks again, as it is told to
+                with self.lock:
+                    self.reconnects += 1
+                connection.close()
+                connection = None
             except (OSError, BadAnswer, ValueError) as error:
                 with self.lock:
                     if self._idle_close(error, fresh):
@@ -328,9 +392,19 @@ def h2load(url, requests=1000, connections=4, streams=8, threads=1, headers=()):
                 int(codes.group(3)) + int(codes.group(4)))
 
 
+def over_h2(args):
+    """curl's words, so that a server of h2client.PORTS is asked over HTTP/2; but for those that say what is to be spoken."""
+    def there(match):
+        return f"https://{match[1]}:{match[2]}" if int(match[2]) in h2client.PORTS else match[0]
+
+    words = [re.sub(r"^http://(127\.0\.0\.1|localhost):(\d+)", there, word) for word in args]
+    said = any(word.startswith("--http") or word in ("-0", "-1") for word in args)
+    return words if said or words == list(args) else ["--http2", *words]
+
+
 def curl(*args, timeout=20):
     """curl -sk with these words; (exit status, Response or None, what it wrote on stderr)."""
-    done = subprocess.run(["curl", "-sSki", "--max-time", str(timeout), *args], capture_output=True,
+    done = subprocess.run(["curl", "-sSki", "--max-time", str(timeout), *over_h2(args)], capture_output=True,
                           timeout=timeout + 10, check=False)
     data, interim = done.stdout, []
     while True:

@@ -1,6 +1,6 @@
 """
 Fixtures of the httpd suite. lab: servers for one test; module_lab: servers shared by the tests of a file.
-GATE_PLANE=express runs everything with GateEngine on.
+GATE_PLANE=express runs everything with GateEngine on, GATE_PLANE=h2 over HTTP/2 besides.
 """
 import collections
 import os
@@ -11,19 +11,21 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import gatehttpd  # noqa: E402  (after the path is set)
+import h2client  # noqa: E402
 import procs  # noqa: E402
 from lab import Lab  # noqa: E402
 
 OPEN_LABS = []
-REQUESTS = collections.Counter()  # by the plane that answered, of all labs so far
+REQUESTS = collections.Counter()  # by what they came over and the plane that answered, of all labs so far
 
 
 def pytest_configure(config):
     procs.sweep_dirs()
     if gatehttpd.PLANE not in gatehttpd.PLANES:
-        raise pytest.UsageError(f"GATE_PLANE={gatehttpd.PLANE} is none of {', '.join(gatehttpd.PLANES)}")
+        raise pytest.UsageError(f"GATE_PLANE={gatehttpd.PLANE} is none of {', '.join(gatehttpd.PLANES)}, h2")
     config.addinivalue_line("markers", "needs(*names): skipped unless these modules of ours are built")
     config.addinivalue_line("markers", "plane(name): runs on this plane only")
+    config.addinivalue_line("markers", "h1(why): is about what HTTP/2 does not have, and does not run over it")
 
 
 def pytest_runtest_setup(item):
@@ -32,6 +34,9 @@ def pytest_runtest_setup(item):
     for mark in item.iter_markers("plane"):
         if gatehttpd.PLANE not in mark.args:
             pytest.skip("is about the plane " + ", ".join(mark.args))
+    for mark in item.iter_markers("h1"):
+        if gatehttpd.H2:
+            pytest.skip("not over HTTP/2: " + mark.args[0])
     for mark in item.iter_markers("needs"):
         missing = [name for name in mark.args if not gatehttpd.built(name)]
         if missing:
@@ -66,14 +71,14 @@ def pytest_testnodedown(node, error):
 def pytest_terminal_summary(terminalreporter):
     """That nothing of a run on the express plane was express would otherwise go unseen."""
     if gatehttpd.PLANE != "classic":
-        answered = ", ".join(f"{count} {plane}" for plane, count in sorted(REQUESTS.items()))
-        terminalreporter.write_line(f"requests by plane: {answered or 'none'}")
+        answered = ", ".join(f"{count} {plane}" for plane, count in sorted(REQUESTS.items(), reverse=True))
+        terminalreporter.write_line(f"requests by wire and plane: {answered or 'none'}")
 
 
 def _ended(lab):
     problems = lab.close()
     for httpd in lab.httpds():
-        REQUESTS.update(httpd.planes())
+        REQUESTS.update(httpd.wires())
     OPEN_LABS.remove(lab)
     lab.remove()
     if problems:
@@ -101,5 +106,8 @@ def no_surprises():
     """Unexpected lines in the log of a shared server count against the test that caused them."""
     yield
     problems = [line for lab in OPEN_LABS for line in lab.surprises()]
+    faults, h2client.FAULTS[:] = h2client.FAULTS[:], []
     if problems:
         pytest.fail("unexpected in the error log:\n  " + "\n  ".join(problems), pytrace=False)
+    if faults:
+        pytest.fail("what python3-h2 calls an error of the server:\n  " + "\n  ".join(faults), pytrace=False)

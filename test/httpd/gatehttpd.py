@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import h2client
 import procs
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -16,7 +17,10 @@ MODULE_DIR = "/usr/lib/apache2/modules"
 SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tsan.supp")
 SANITIZER = os.environ.get("GATE_SAN", "")
 PLANES = ("classic", "express")
-PLANE = os.environ.get("GATE_PLANE", "classic")
+RUN = os.environ.get("GATE_PLANE", "classic")
+# the run over HTTP/2 is one on the express plane, as far as a log line's "plane" goes
+H2 = RUN == "h2"
+PLANE = "express" if H2 else RUN
 
 # Debian's modules that every test server loads, in an order that works.
 MODULES = """authn_core authz_core authz_host authz_user auth_basic authn_file mime dir env setenvif headers alias
@@ -89,6 +93,7 @@ class Httpd:
     ours      which of our modules, default all that are built
     raw       the whole configuration file, used as it is (with LoadModule lines and all)
     plane     "express": GateEngine on in the main server and the TLS vhost; "classic": off; default: what GATE_PLANE says
+    With GATE_PLANE=h2 the main server speaks TLS with h2 on its port, and the TLS vhost h2 too (self.over_h2).
     port, tls_port   free ones if not given; address: where it listens
     """
 
@@ -108,7 +113,12 @@ class Httpd:
         self.process = None
         self.expected = [re.compile(p) for p in ALWAYS_EXPECTED]
         self.checked = {}
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.over_h2 = H2 and self.plane == "express" and raw is None and mpm == "event" and "gate_engine" in self.our_modules()
+        if self.over_h2:
+            h2client.PORTS.update([self.port, self.tls_port])
+            self.expect("AH01909")  # one certificate for all names that tests think of
+        self.scheme = "https" if self.over_h2 else "http"
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
         self.tls_url = f"https://127.0.0.1:{self.tls_port}"
         for folder in ("logs", "htdocs", "run", "conf"):
             os.makedirs(self.path(folder))
@@ -185,9 +195,11 @@ class Httpd:
         lines.append("SSLSessionCache shmcb:" + self.path("run/tls_cache(512000)"))
         if self.h2:
             lines.append("Protocols h2 h2c http/1.1")
+        cert, key = certificate(self.path("conf")) if self.tls or self.over_h2 else (None, None)
+        if self.over_h2:
+            lines += ["Protocols h2 http/1.1", "SSLEngine on", f"SSLCertificateFile {cert}", f"SSLCertificateKeyFile {key}"]
         lines += [*self._engine_lines(), self.before, self.conf]
         if self.tls:
-            cert, key = certificate(self.path("conf"))
             lines += [f"Listen {self.address}{self.tls_port}", f"<VirtualHost *:{self.tls_port}>", "ServerName localhost",
                       "SSLEngine on", f"SSLCertificateFile {cert}", f"SSLCertificateKeyFile {key}", *self._engine_lines(), self.vhost,
                       "</VirtualHost>"]
@@ -308,6 +320,11 @@ class Httpd:
         if count:
             self.access(count)
         return collections.Counter(re.findall(r'"plane": "(\w+)"', self.read_file("logs/access.log")))
+
+    def wires(self):
+        """How many requests came over what, by plane, from the access log: {"h2 express": 3, "h1 classic": 1}."""
+        found = re.findall(r'"protocol": "HTTP/(\d).*?"plane": "(\w+)"', self.read_file("logs/access.log"))
+        return collections.Counter(f"h{major} {plane}" for major, plane in found)
 
     def surprises(self):
         """Lines written since the last call that nobody expected, and everything that looks like a crash."""

@@ -1,30 +1,39 @@
 """A client that asks one request after the other on one connection, for what a connection remembers."""
-import http.client
-import ssl
+import h2client
+from clients import Connection
 
 
 class KeepAlive:
-    """get() and post() on one connection; reopened says how often the server had ended it."""
+    """request() and get() on one connection; reopened says how often the server had ended it."""
 
     def __init__(self, port, tls=False, host="127.0.0.1", source=None):
-        context = ssl._create_unverified_context() if tls else None
-        source = (source, 0) if source else None
-        self.http = (http.client.HTTPSConnection(host, port, timeout=20, context=context, source_address=source) if tls
-                     else http.client.HTTPConnection(host, port, timeout=20, source_address=source))
+        self.words = {"port": port, "tls": tls, "host": host, "source": source}
+        self.connection = None
         self.reopened = -1
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.http.close()
+        self._end()
+
+    def _end(self):
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
 
     def request(self, method, path, headers=None, body=None):
-        if self.http.sock is None:
-            self.reopened += 1
-        self.http.request(method, path, body=body, headers=headers or {})
-        answer = self.http.getresponse()
-        answer.body = answer.read()
+        while True:
+            if self.connection is None:
+                self.connection = Connection(**self.words)
+                self.reopened += 1
+            try:
+                answer = self.connection.request(path, method, headers or {}, body)
+                break
+            except h2client.Refused:
+                self._end()
+        if not self.connection.kept(answer):
+            self._end()
         return answer
 
     def get(self, path, headers=None):

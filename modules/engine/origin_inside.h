@@ -186,8 +186,8 @@ void origin_expect(origin_t *o, method_e method);
 /** Bytes to the member, as they are. @return taken, 0 .. sum of the parts; -1: as origin_body() */
 ssize_t origin_send(origin_t *o, const struct iovec *parts, int count);
 /**
- * A long body is going to be sent (1): that the member's window is shut for a while is not the silence of a machine that is gone, although
- * TCP_USER_TIMEOUT takes it for that. 0: it has been sent; origin_put() does it too.
+ * A long body, or what a tunnel carries, is going to be sent (1): that the member's window is shut for a while is not the silence of a
+ * machine that is gone, although TCP_USER_TIMEOUT takes it for that. 0: it has been sent; origin_put() does it too.
  */
 void origin_upload(origin_t *o, int begins);
 /** @return bytes; 0: the end; -1: errno */

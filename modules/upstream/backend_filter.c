@@ -15,12 +15,14 @@
 #include "upstream.h"
 
 #define SILENCE_MIN_USEC INT64_C(1000000)
+#define LONG_BODY_BYTES 16384 /* what a member's system takes whether it reads or not */
 #define PROBE_AFTER_SEC 5 /* of quiet; workers.c switches probes (SO_KEEPALIVE) on */
 
 typedef struct {
     apr_socket_t *socket;
     apr_interval_time_t timeout; /* as we last set it; -2: never */
     int checked_tls;
+    int patient;                 /* upstream_backend_patience() */
     int looked;                  /* for: */
     core_net_rec *core;          /* of httpd's own filter, when there is nothing between it and us that wants to see the bytes */
     int counts;                  /* mod_logio's is between */
@@ -138,6 +140,17 @@ static void note_handshake(backend_t *backend, upstream_try_t *t, conn_rec *c)
     }
 }
 
+/* A window that is shut for a while is no silence where much is sent: a long body, or a tunnel. */
+static void set_patience(backend_t *backend, const upstream_try_t *t)
+{
+    int patient = t->shadow->status == HTTP_SWITCHING_PROTOCOLS || upstream_has_long_body(t->exchange);
+
+    if (backend->patient != patient) {
+        upstream_backend_patience(backend->socket, t->exchange->errand->group, patient);
+        backend->patient = patient;
+    }
+}
+
 static apr_status_t backend_out(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     backend_t *backend = f->ctx;
@@ -151,6 +164,7 @@ static apr_status_t backend_out(ap_filter_t *f, apr_bucket_brigade *bb)
     if (t->conn != f->c) {
         use_connection(t, f->c);
     }
+    set_patience(backend, t);
     if (backend->checked_tls ? !has_time(backend, t) : !set_time(backend, t->seen->connect_limit_usec)) {
         t->write_status = APR_TIMEUP;
         return APR_TIMEUP;
@@ -270,15 +284,32 @@ static apr_status_t backend_in(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_
     return rv;
 }
 
-void upstream_backend_watch(apr_socket_t *socket, const upstream_group_t *group)
+int upstream_has_long_body(const upstream_exchange_t *x)
+{
+    const char *length = apr_table_get(x->r->headers_in, "Content-Length");
+
+    return x->body.present && (!length || strlen(length) > 5 || atoi(length) > LONG_BODY_BYTES);
+}
+
+void upstream_backend_patience(apr_socket_t *socket, const upstream_group_t *group, int patient)
 {
     int64_t usec = group->connect_usec > SILENCE_MIN_USEC ? group->connect_usec : SILENCE_MIN_USEC;
-    int user_timeout_ms = (int)(usec / 1000), idle_sec = PROBE_AFTER_SEC, interval_sec = 1;
+    int user_timeout_ms = patient ? 0 : (int)(usec / 1000);
+    apr_os_sock_t fd;
+
+    if (apr_os_sock_get(&fd, socket) == APR_SUCCESS) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+    }
+}
+
+void upstream_backend_watch(apr_socket_t *socket, const upstream_group_t *group)
+{
+    int idle_sec = PROBE_AFTER_SEC, interval_sec = 1;
     apr_os_sock_t fd;
 
     /* not every kind of socket has these: then a silent machine is noticed by GateTimeout's waits only */
+    upstream_backend_patience(socket, group, 0);
     if (apr_os_sock_get(&fd, socket) == APR_SUCCESS) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
         (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_sec, sizeof idle_sec);
         (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_sec, sizeof interval_sec);
     }

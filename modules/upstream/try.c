@@ -82,6 +82,7 @@ static int connect_lane(upstream_try_t *t, apr_pool_t *pool, char *url)
             t->seen->connected_usec = gate_mono_usec();
             t->seen->waited_connect_usec = t->seen->waited_usec;
         }
+        upstream_backend_patience(conn->sock, x->errand->group, upstream_has_long_body(x));
         apr_socket_timeout_set(conn->sock, upstream_try_limit(t));
     }
     ap_proxy_release_connection(scheme, conn, s);

@@ -264,6 +264,9 @@ void upstream_note_logged(const ap_errorlog_info *info, const char *text);
 int upstream_backend_attach(conn_rec *c, void *socket);
 /** Has the system end a connection over which nothing gets through any more: else a pooled one to a silent machine costs a whole wait. */
 void upstream_backend_watch(apr_socket_t *socket, const upstream_group_t *group);
+/** A member that is alive may shut its window for as long as it likes (and GateTimeout idle= lets it): not (1) or again (0) taken for silence. */
+void upstream_backend_patience(apr_socket_t *socket, const upstream_group_t *group, int patient);
+int upstream_has_long_body(const upstream_exchange_t *x);
 void upstream_backend_register(void);
 /** In each child. */
 void upstream_backend_init(void);

@@ -1,5 +1,8 @@
 """Tries on other members: what is tried again, what is not, and what the client gets in the end."""
+import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +13,7 @@ from upstreams import Host
 
 pytestmark = pytest.mark.needs("gate_upstream")
 
+SLOW_SECONDS = 2.5
 NGINX_LIKE = "GateRetry attempts=3 on=connect,timeout,reset,502,503,504"
 
 
@@ -495,6 +499,48 @@ def test_silent_port_under_keepalive_clients(lab):
     with Crowd(httpd.port, clients=32) as crowd:
         crowd.wait(300)
     assert crowd.failures == [], crowd.failures[:5]
+
+
+def upload(port, path, body):
+    answer = post(port, path, body, timeout=30)
+    return answer.status, answer.json()["body_length"] if answer.status == 200 else answer.body[:200]
+
+
+def tunnel(port, listener, size):
+    """How many bytes come out of a tunnel whose other end does not read for a while."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"GET /tunnel/ HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        member = listener.accept()[0]
+        with member:
+            member.settimeout(30)
+            member.recv(65536)
+            member.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 101")
+            sender = threading.Thread(target=lambda: (client.sendall(bytes(size)), client.shutdown(socket.SHUT_WR)))
+            sender.start()
+            time.sleep(SLOW_SECONDS)
+            got = 0
+            while got < size and (part := member.recv(1 << 20)):
+                got += len(part)
+            sender.join(30)
+    return got
+
+
+def test_member_that_is_slow_to_take_what_it_is_sent(lab):
+    """Its window is shut for longer than a silent machine is waited for: but its system answers, so it is not silent."""
+    size = 12_000_000
+    slow = {"read_delay": SLOW_SECONDS}
+    web, cgi = lab.upstream("m1").behave(slow), lab.upstream("m2", proto="scgi").behave(slow)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        timeout = "GateTimeout connect=1s idle=20s"
+        members = [("web", web), ("cgi", cgi), ("tunnel", f"http://127.0.0.1:{listener.getsockname()[1]}")]
+        httpd = lab.httpd("".join(group(name, [member], timeout) + route(name, f"/{name}/") for name, member in members))
+        with ThreadPoolExecutor() as pool:
+            results = [pool.submit(upload, httpd.port, "/web/", bytes(size)), pool.submit(upload, httpd.port, "/cgi/", bytes(size)),
+                       pool.submit(tunnel, httpd.port, listener, size)]
+            assert [result.result() for result in results] == [(200, size), (200, size), size]
 
 
 @pytest.mark.skipif(not Host.possible(), reason="no network namespaces here")

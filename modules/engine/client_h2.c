@@ -180,6 +180,10 @@ static int write_text(h2_t *h, h2_stream_t *s)
 {
     size_t room = h2_ask_room(&h->ask);
 
+    s->protocol = (uint8_t)h2_ask_protocol(&h->ask);
+    if (s->protocol == H2_WEBSOCKET && h2_websocket_key(s->key)) {
+        h->ask.key = s->key;
+    }
     if (room > s->text_room) {
         free(s->text);
         s->text = malloc(room);
@@ -362,7 +366,9 @@ static int make_session(h2_t *h)
         { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, h->settings->window },
         { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEAD_MAX },
         { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
+        { NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 }, /* RFC 8441, 3: not to be taken back, so 0 is said by leaving it out */
     };
+    size_t says = sizeof said / sizeof said[0] - (h->settings->websockets ? 0 : 1);
     int rv = -1;
 
     if (cb && nghttp2_option_new(&option) == 0) {
@@ -374,7 +380,7 @@ static int make_session(h2_t *h)
     nghttp2_session_callbacks_del(cb);
     nghttp2_option_del(option);
     if (rv == 0) {
-        rv = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, said, sizeof said / sizeof said[0]);
+        rv = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, said, says);
     }
     if (rv == 0) {
         rv = nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, H2_CONN_WINDOW);
@@ -457,7 +463,7 @@ static void h2_timer(conn_t *conn)
     }
     for (s = h->streams; s; s = s->next) {
         int64_t limit = h->settings->timeout_usec ? h->settings->timeout_usec : s->server->timeout;
-        int waits_for_client = s->kept_len > 0 || (s->begun && !s->remote_ended && !s->in_len && !s->ended);
+        int waits_for_client = s->kept_len > 0 || (s->begun && !s->remote_ended && !s->in_len && !s->ended && !s->tunnel);
 
         if (waits_for_client && now - s->moved_usec > limit) {
             nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);

@@ -20,6 +20,7 @@
 #include "h2_head.h"
 #include "h2_negotiate.h"
 #include "h2_priority.h"
+#include "h2_websocket.h"
 #include "route.h"
 
 #define H2_STREAM_KEEP 65536    /* of an answer, for a slow client: more is not welcome */
@@ -43,6 +44,9 @@ struct h2_stream {
     size_t last_len;
     method_e method;
     uint8_t ready;              /* its head is whole: to be begun */
+    uint8_t protocol;           /* h2_protocol_e */
+    uint8_t tunnel;             /* a WebSocket that the member has agreed to: bytes go both ways */
+    char key[H2_WEBSOCKET_KEY + 1];
     uint8_t begun;
     uint8_t has_body, remote_ended, body_told, body_begun, expecting;
     uint8_t head_told, head_sent, no_body, ended, deferred, closed, aborted, wants_room, waits_worker, over;
@@ -84,6 +88,13 @@ void h2_soon(h2_t *h);
 void h2_pump(h2_t *h);
 void h2_reset(h2_stream_t *s, uint32_t code);
 
+/* client_h2_tell.c */
+extern const client_ops_t h2_stream_ops;
+/** Monotonic time as wall clock. */
+apr_time_t h2_wall(const h2_t *h, int64_t usec);
+/** Without an effect if there is none. */
+void h2_stream_leave_exchange(h2_stream_t *s);
+
 /* client_h2_stream.c */
 h2_stream_t *h2_stream_open(h2_t *h, int32_t id);
 /** Its head is there. */
@@ -118,6 +129,8 @@ typedef struct {
 } h2_classic_t;
 
 void h2_secondary_start(h2_stream_t *s, const h2_classic_t *ask);
+/** The same; CONNECT with a :protocol, which no thread can do, is answered 501. */
+void h2_stream_begin_classic(h2_stream_t *s, h2_classic_t *ask);
 /** @return how many bytes of the body were taken */
 size_t h2_secondary_body(h2_secondary_t *second, const char *bytes, size_t len);
 /** @param trailers lines, the empty one among them; NULL: none */

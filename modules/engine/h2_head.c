@@ -13,7 +13,8 @@ void h2_ask_begin(h2_ask_t *ask)
 {
     ask->len = 0;
     ask->count = 0;
-    ask->method = ask->scheme = ask->authority = ask->path = 0;
+    ask->method = ask->scheme = ask->authority = ask->path = ask->protocol = 0;
+    ask->key = NULL;
     ask->state = H2_HEAD_GOOD;
 }
 
@@ -76,11 +77,11 @@ static int is_name(const char *at, size_t len)
 
 static void note_pseudo(h2_ask_t *ask, const char *name, size_t len, const char *value, size_t value_len)
 {
-    static const char *const names[] = { ":method", ":scheme", ":authority", ":path" };
-    int *places[] = { &ask->method, &ask->scheme, &ask->authority, &ask->path };
+    static const char *const names[] = { ":method", ":scheme", ":authority", ":path", ":protocol" };
+    int *places[] = { &ask->method, &ask->scheme, &ask->authority, &ask->path, &ask->protocol };
     int i;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < 5; i++) {
         if (strlen(names[i]) == len && memcmp(name, names[i], len) == 0 && !*places[i] && value_len > 0 && is_text(value, value_len, 0)) {
             *places[i] = (int)ask->count + 1;
             return;
@@ -115,8 +116,8 @@ void h2_ask_field(h2_ask_t *ask, const char *name, size_t name_len, const char *
 
 size_t h2_ask_room(const h2_ask_t *ask)
 {
-    /* of CONNECT the authority is written twice: as the target, and as Host */
-    return ask->len + 4 * (size_t)ask->count + (ask->authority ? ask->line[ask->authority - 1].value_len : 0) + 128;
+    /* the authority may be written twice: in the target, and as Host */
+    return ask->len + 4 * (size_t)ask->count + (ask->authority ? ask->line[ask->authority - 1].value_len : 0) + 192;
 }
 
 static int is_line(const h2_ask_t *ask, const h2_line_t *line, const char *name)
@@ -135,6 +136,21 @@ static char *put_value(char *to, const h2_ask_t *ask, int place)
     const h2_line_t *line = &ask->line[place - 1];
 
     return put(to, ask->bytes + line->value, line->value_len);
+}
+
+static int value_is(const h2_ask_t *ask, int place, const char *value)
+{
+    const h2_line_t *line = &ask->line[place - 1];
+
+    return place && line->value_len == strlen(value) && memcmp(ask->bytes + line->value, value, line->value_len) == 0;
+}
+
+h2_protocol_e h2_ask_protocol(const h2_ask_t *ask)
+{
+    if (!ask->protocol) {
+        return H2_NO_PROTOCOL;
+    }
+    return value_is(ask, ask->protocol, "websocket") ? H2_WEBSOCKET : H2_OTHER_PROTOCOL;
 }
 
 static char *put_name(char *to, const char *name, size_t len)
@@ -184,16 +200,22 @@ static char *put_field(char *to, const h2_ask_t *ask, const h2_line_t *line)
     return put(to, "\r\n", 2);
 }
 
+/* What of a WebSocket's head is ours to say. */
+static int is_of_handshake(const h2_ask_t *ask, const h2_line_t *line)
+{
+    return is_line(ask, line, "sec-websocket-key") || is_line(ask, line, "content-length") || is_line(ask, line, "expect");
+}
+
 static char *put_fields(char *to, const h2_ask_t *ask)
 {
+    int cookies = 0, handshake = h2_ask_protocol(ask) == H2_WEBSOCKET;
     uint32_t i;
-    int cookies = 0;
 
     for (i = 0; i < ask->count; i++) {
         const h2_line_t *line = &ask->line[i];
         const char *name = ask->bytes + line->name;
 
-        if (name[0] == ':' || (ask->authority && is_line(ask, line, "host"))) {
+        if (name[0] == ':' || (ask->authority && is_line(ask, line, "host")) || (handshake && is_of_handshake(ask, line))) {
             continue;
         }
         if (is_line(ask, line, "cookie")) {
@@ -206,30 +228,59 @@ static char *put_fields(char *to, const h2_ask_t *ask)
     return to;
 }
 
+/* RFC 9113, 8.3.1 and 8.5; RFC 8441, 4. */
+static int has_what_it_needs(const h2_ask_t *ask, int connects)
+{
+    if (!ask->method || (ask->protocol && !connects)) {
+        return 0;
+    }
+    if (ask->protocol) {
+        return ask->scheme && ask->authority && ask->path;
+    }
+    return connects ? ask->authority != 0 : ask->path != 0;
+}
+
+static char *put_target(char *to, const h2_ask_t *ask, int connects)
+{
+    if (connects) {
+        return put_value(to, ask, ask->authority);
+    }
+    if (ask->scheme && ask->authority && !value_is(ask, ask->scheme, "http") && !value_is(ask, ask->scheme, "https")) {
+        to = put(put_value(to, ask, ask->scheme), "://", 3);
+        to = put_value(to, ask, ask->authority);
+    }
+    return put_value(to, ask, ask->path);
+}
+
 size_t h2_ask_write(h2_ask_t *ask, int has_body, char *to)
 {
+    static const char handshake[] = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ";
     char *begin = to;
-    int connects = ask->method && ask->line[ask->method - 1].value_len == 7
-                   && memcmp(ask->bytes + ask->line[ask->method - 1].value, "CONNECT", 7) == 0;
-    int target = connects ? ask->authority : ask->path;
+    int connects = value_is(ask, ask->method, "CONNECT");
+    h2_protocol_e protocol = h2_ask_protocol(ask);
 
-    if (ask->state == H2_HEAD_GOOD && (!ask->method || !target)) {
+    if (ask->state == H2_HEAD_GOOD && (!has_what_it_needs(ask, connects) || (protocol == H2_WEBSOCKET && !ask->key))) {
         ask->state = H2_HEAD_BAD;
     }
     if (ask->state != H2_HEAD_GOOD) {
         return 0;
     }
-    to = put_value(to, ask, ask->method);
+    to = protocol ? put(to, "GET", 3) : put_value(to, ask, ask->method);
     to = put(to, " ", 1);
-    to = put_value(to, ask, target);
+    to = put_target(to, ask, connects && !protocol);
     to = put(to, " HTTP/1.1\r\n", 11);
     if (ask->authority) {
         to = put(to, "Host: ", 6);
         to = put_value(to, ask, ask->authority);
         to = put(to, "\r\n", 2);
     }
+    if (protocol == H2_WEBSOCKET) {
+        to = put(to, handshake, sizeof handshake - 1);
+        to = put(to, ask->key, strlen(ask->key));
+        to = put(to, "\r\n", 2);
+    }
     to = put_fields(to, ask);
-    if (is_chunked(ask, has_body)) {
+    if (protocol == H2_NO_PROTOCOL && is_chunked(ask, has_body)) {
         to = put(to, "Transfer-Encoding: chunked\r\n", 28);
     }
     to = put(to, "\r\n", 2);
@@ -243,7 +294,7 @@ size_t h2_ask_write_trailers(h2_ask_t *ask, char *to)
     uint32_t i;
     int k;
 
-    if (ask->method || ask->scheme || ask->authority || ask->path) {
+    if (ask->method || ask->scheme || ask->authority || ask->path || ask->protocol) {
         ask->state = H2_HEAD_BAD;
     }
     if (ask->state != H2_HEAD_GOOD) {
@@ -359,6 +410,18 @@ void h2_reply_length(h2_reply_t *reply, uint64_t length, int copied)
     }
     snprintf(reply->length, sizeof reply->length, "%llu", (unsigned long long)length);
     add(reply, "content-length", 14, reply->length, strlen(reply->length), copied);
+}
+
+void h2_reply_drop(h2_reply_t *reply, const char *name)
+{
+    size_t i, kept = 1, len = strlen(name);
+
+    for (i = 1; i < reply->count; i++) {
+        if (reply->nv[i].namelen != len || memcmp(reply->nv[i].name, name, len) != 0) {
+            reply->nv[kept++] = reply->nv[i];
+        }
+    }
+    reply->count = kept;
 }
 
 static void move_last(h2_reply_t *reply, const char *name)

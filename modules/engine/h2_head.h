@@ -30,17 +30,24 @@ typedef struct {
     size_t len, room;
     h2_line_t line[MESSAGE_FIELDS_MAX];
     uint32_t count;
-    int method, scheme, authority, path; /* 1 + index of their line; 0: not there */
+    int method, scheme, authority, path, protocol; /* 1 + index of their line; 0: not there */
     h2_head_e state;
+    const char *key;            /* of a WebSocket, for h2_ask_write(); the caller's */
 } h2_ask_t;
+
+/* CONNECT with :protocol (RFC 8441, 4). */
+typedef enum { H2_NO_PROTOCOL = 0, H2_WEBSOCKET, H2_OTHER_PROTOCOL } h2_protocol_e;
 
 void h2_ask_begin(h2_ask_t *ask);
 /** One field, in the order it came. */
 void h2_ask_field(h2_ask_t *ask, const char *name, size_t name_len, const char *value, size_t value_len);
 /** @return the most that h2_ask_write() writes */
 size_t h2_ask_room(const h2_ask_t *ask);
+/** What a whole header list asks for. */
+h2_protocol_e h2_ask_protocol(const h2_ask_t *ask);
 /**
- * The request as HTTP/1.1 says it, Host first; a body of unknown length is said to be chunked.
+ * The request as HTTP/1.1 says it, Host first; a WebSocket is GET with Upgrade and ask->key (another :protocol is GET alone); an absolute target where :scheme is neither http
+ * nor https; a body of unknown length is said to be chunked.
  * @param has_body the stream goes on after the head
  * @return its length; 0: it cannot be said (ask->state)
  */
@@ -68,6 +75,7 @@ typedef struct {
 void h2_reply_lines(h2_reply_t *reply, int status, char *lines, size_t len, int copied);
 /** Adds content-length, if it is not there. */
 void h2_reply_length(h2_reply_t *reply, uint64_t length, int copied);
+void h2_reply_drop(h2_reply_t *reply, const char *name);
 /** Date and Server go last, as mod_http2 has them. */
 void h2_reply_order(h2_reply_t *reply);
 /** Trailers; names are copied into `names`, as large as all of them. */

@@ -50,6 +50,9 @@ static void take(h2_settings_t *to, const ap_directive_t *d, apr_pool_t *p)
     else if (ap_cstr_casecmp(d->directive, "H2EarlyHints") == 0) {
         to->hints = ap_cstr_casecmp(word, "on") == 0;
     }
+    else if (ap_cstr_casecmp(d->directive, "H2WebSockets") == 0) {
+        to->websockets = ap_cstr_casecmp(word, "on") == 0;
+    }
     else {
         for (i = 0; neutral[i]; i++) {
             if (ap_cstr_casecmp(d->directive, neutral[i]) == 0) {

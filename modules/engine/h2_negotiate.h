@@ -14,6 +14,7 @@ typedef struct {
     int64_t timeout_usec;       /* H2StreamTimeout; 0: the server's Timeout */
     int direct;                 /* H2Direct; -1: in the clear yes, over TLS no */
     int hints;                  /* 103 is passed on, but where H2EarlyHints is off */
+    int websockets;             /* H2WebSockets */
 } h2_settings_t;
 
 /** From the module's register_hooks. */

@@ -1,7 +1,7 @@
 /*
  * fuzz_h2_head.c - header lists of HTTP/2 as HTTP/1.1 text, and answers' lines as header lists.
  *
- * Input: one byte (a body follows or not), then lines "name TAB value LF" as a header list in which anything may stand. Checked besides memory:
+ * Input: one byte (a body follows or not; there is a key for a WebSocket), then lines "name TAB value LF" as a header list in which anything may stand. Checked besides memory:
  * what is written fits into the room asked for, has one empty line, at its end, as many lines as it says, and what h1_request() makes of it
  * has one way to tell its length; as trailers they are read back whole. The same bytes are read as an answer's lines: names come out in lower case, none of a connection's among them.
  */
@@ -83,6 +83,7 @@ static void ask(const uint8_t *data, size_t size)
 
     h2_ask_begin(&ask);
     fill(&ask, (const char *)data + 1, (const char *)data + size);
+    ask.key = data[0] & 4 ? "dGhlIHNhbXBsZSBub25jZQ==" : NULL;
     room = h2_ask_room(&ask);
     to = malloc(room);
     len = h2_ask_write(&ask, data[0] & 1, to);

@@ -32,6 +32,26 @@ def literal(name, value):
     return parts
 
 
+def status_of(head):
+    """Of a header block without a dynamic table: the status stands first, as a number of the static table or as digits."""
+    while 0x20 <= head[0] < 0x40:  # the table's size
+        head = head[1:]
+    if head[0] & 0x80:
+        return STATUS.get(head[0])
+    assert head[0] & 0x0F == 8, "no :status"
+    size, text = head[1] & 0x7F, head[2:2 + (head[1] & 0x7F)]
+    if not head[1] & 0x80:
+        return int(text)
+    bits, digits = int.from_bytes(text, "big"), ""
+    left = size * 8
+    while len(digits) < 3:  # Huffman: 0 to 2 have five bits, 3 to 9 have six
+        short = bits >> (left - 5) & 31
+        taken = 5 if short < 3 else 6
+        digits += str(short if short < 3 else (bits >> (left - 6) & 63) - 22)
+        left -= taken
+    return int(digits)
+
+
 def block(path="/", method="GET", headers=(), authority="localhost", scheme="https"):
     lines = [(":method", method), (":scheme", scheme), (":path", path), (":authority", authority), *headers]
     return b"".join(literal(*line) for line in lines)
@@ -46,6 +66,8 @@ class Http2:
         self.next = 1
         self.frames = []
         if preface:
+            if 1 not in dict(settings):
+                settings = [*settings, (1, 0)]  # no table, for status_of()
             self.send(PREFACE + frame(SETTINGS, payload=b"".join(struct.pack(">HI", *one) for one in settings)))
 
     def __enter__(self):
@@ -102,8 +124,8 @@ class Http2:
                 continue
             if of != stream:
                 continue
-            if kind == HEADERS and status is None:
-                status = STATUS.get(payload[0])
+            if kind == HEADERS and (status is None or status < 200):
+                status = status_of(payload)
             if kind == RST:
                 return status, body, int.from_bytes(payload, "big")
             if kind == DATA:

@@ -13,6 +13,7 @@
 #include "h1_parse.h"
 #include "h2_abuse.h"
 #include "h2_head.h"
+#include "h2_websocket.h"
 
 #define MANY 40
 
@@ -40,6 +41,67 @@ static void assert_text(h2_ask_t *ask, int has_body, const char *text)
     assert_memory_equal(to, text, len);
     assert_true(len <= room);
     free(to);
+}
+
+static void connect(h2_ask_t *ask, const char *protocol)
+{
+    h2_ask_begin(ask);
+    field(ask, ":method", "CONNECT");
+    field(ask, ":protocol", protocol);
+    field(ask, ":scheme", "https");
+    field(ask, ":authority", "www.example");
+    field(ask, ":path", "/chat?a");
+    ask->key = "dGhlIHNhbXBsZSBub25jZQ==";
+}
+
+static void test_websocket(void **state)
+{
+    field_t accept = { .name = { "Sec-Websocket-Accept", 20 }, .value = { "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 28 } };
+    fields_t fields = { .field = &accept, .count = 1 };
+    char key[H2_WEBSOCKET_KEY + 1], other[H2_WEBSOCKET_KEY + 1], to[512];
+    h2_ask_t ask = { 0 };
+
+    (void)state;
+    connect(&ask, "websocket");
+    field(&ask, "sec-websocket-key", "theirs");
+    field(&ask, "content-length", "3");
+    field(&ask, "sec-websocket-version", "13");
+    assert_int_equal(h2_ask_protocol(&ask), H2_WEBSOCKET);
+    assert_text(&ask, 1, "GET /chat?a HTTP/1.1\r\nHost: www.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-Websocket-Version: 13\r\n\r\n");
+    connect(&ask, "connect-udp");
+    assert_int_equal(h2_ask_protocol(&ask), H2_OTHER_PROTOCOL);
+    assert_text(&ask, 1, "GET /chat?a HTTP/1.1\r\nHost: www.example\r\n\r\n");
+    connect(&ask, "websocket");
+    ask.key = NULL;
+    assert_int_equal(h2_ask_write(&ask, 1, to), 0);
+    begin(&ask, "GET", "/");
+    field(&ask, ":protocol", "websocket");
+    ask.key = "k";
+    assert_int_equal(h2_ask_write(&ask, 0, to), 0); /* only CONNECT has it */
+    h2_ask_end(&ask);
+
+    assert_true(h2_websocket_agrees("dGhlIHNhbXBsZSBub25jZQ==", &fields)); /* RFC 6455, 1.3 */
+    assert_true(h2_websocket_key(key) && h2_websocket_key(other));
+    assert_int_equal(strlen(key), H2_WEBSOCKET_KEY);
+    assert_true(strcmp(key, other) != 0);
+    assert_false(h2_websocket_agrees(key, &fields));
+    fields.count = 0;
+    assert_false(h2_websocket_agrees(key, &fields));
+}
+
+static void test_scheme(void **state)
+{
+    h2_ask_t ask = { 0 };
+
+    (void)state;
+    h2_ask_begin(&ask);
+    field(&ask, ":method", "GET");
+    field(&ask, ":scheme", "ftp");
+    field(&ask, ":authority", "a");
+    field(&ask, ":path", "/b");
+    assert_text(&ask, 0, "GET ftp://a/b HTTP/1.1\r\nHost: a\r\n\r\n");
+    h2_ask_end(&ask);
 }
 
 static void test_request_trailers(void **state)
@@ -257,7 +319,8 @@ static void test_credit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request), cmocka_unit_test(test_request_trailers), cmocka_unit_test(test_text_is_read), cmocka_unit_test(test_refused), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_request), cmocka_unit_test(test_request_trailers), cmocka_unit_test(test_websocket),
+                                        cmocka_unit_test(test_scheme), cmocka_unit_test(test_text_is_read), cmocka_unit_test(test_refused), cmocka_unit_test(test_large),
         cmocka_unit_test(test_reply),   cmocka_unit_test(test_trailers),     cmocka_unit_test(test_credit),
     };
 

@@ -13,6 +13,7 @@
 #include <httpd.h>
 
 #include "changes_glue.h"
+#include "child_signals.h"
 #include "gate_conf.h"
 #include "gate_core.h"
 #include "gate_group_conf.h"
@@ -383,6 +384,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_status(child_ended, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(selfcheck_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(tend, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    child_signals_register();
 }
 
 AP_DECLARE_MODULE(gate) = {

@@ -110,6 +110,7 @@ class Httpd:
         self.log_level, self.modules, self.ours = log_level, modules, ours
         self.plane = plane or PLANE
         self.env = dict(env or {})
+        self.preloaded = []     # libraries, behind a sanitizer's own
         self.process = None
         self.expected = [re.compile(p) for p in ALWAYS_EXPECTED]
         self.checked = {}
@@ -211,15 +212,17 @@ class Httpd:
         env = dict(self.env)
         if SANITIZER == "thread":
             lib = subprocess.run(["gcc", "-print-file-name=libtsan.so"], capture_output=True, text=True, check=True).stdout.strip()
-            env["LD_PRELOAD"] = lib
+            env["LD_PRELOAD"] = " ".join([lib, *self.preloaded])
             env["TSAN_OPTIONS"] = f"log_path={self.path('logs/tsan')} exitcode=0 report_thread_leaks=0 report_signal_unsafe=0 history_size=5" \
                                   f" suppressions={SUPPRESSIONS}"
         elif SANITIZER:
             libs = [subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True,
                                    check=True).stdout.strip() for name in ("libasan.so", "libubsan.so")]
-            env["LD_PRELOAD"] = " ".join(libs)
+            env["LD_PRELOAD"] = " ".join([*libs, *self.preloaded])
             env["ASAN_OPTIONS"] = f"detect_leaks=0:abort_on_error=1:log_path={self.path('logs/asan')}"
             env["UBSAN_OPTIONS"] = "print_stacktrace=1"
+        elif self.preloaded:
+            env["LD_PRELOAD"] = " ".join(self.preloaded)
         return env
 
     def _args(self):

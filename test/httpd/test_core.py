@@ -1,10 +1,14 @@
 """mod_gate: the arena, its directives, seats of children that end."""
+import os
 import re
 import signal
+import subprocess
 
 import pytest
 
+import gatehttpd
 from clients import get, post
+from procs import wait_until
 
 CHECK = '<Location "/selfcheck">\n  SetHandler gate-selfcheck\n</Location>\n'
 
@@ -39,6 +43,31 @@ def test_killed_children(lab):
         httpd.kill_child()
         selfcheck(httpd)
     httpd.expect("AH10392: children are killed successively", r"AH00052: child pid \d+ exit signal Killed")
+
+
+def early_end():
+    """Builds early_end.c; returns the library."""
+    target = os.path.join(gatehttpd.TOP, "build", "test", "early_end.so")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "early_end.c")
+    if not os.path.exists(target) or os.path.getmtime(target) < os.path.getmtime(source):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        part = f"{target}.{os.getpid()}"
+        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", part, source, "-ldl"], check=True)
+        os.replace(part, target)
+    return target
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's children drop their rights")
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_a_child_that_is_told_to_end_while_it_begins(lab, mpm):
+    """SIGTERM in the midst of initgroups(): within the handler everything would be freed, while the C library allocates."""
+    httpd = lab.httpd(start=False, mpm=mpm, children=1, threads=2)
+    httpd.preloaded = [early_end()]
+    httpd.env["EARLY_END"] = httpd.write_file("logs/early", "")
+    httpd.start()
+    wait_until(lambda: httpd.read_file("logs/early.at"), 10, "the end of a child")
+    assert httpd.read_file("logs/early.at") == "behind\n"
+    assert get(httpd.port, "/").status == 200
 
 
 def test_memory_is_checked_and_explained(lab):

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "client_h2.h"
+#include "client_tls.h"
 #include "engine_parts.h"
 #include "h2_negotiate.h"
 #include "origin_tls_conf.h"
@@ -85,6 +86,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_stopping(child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
     transport_register(p);
     socket_bucket_register(p);
+    client_tls_register();
     origin_tls_register();
     h2_negotiate_register();
     h2_secondary_register();

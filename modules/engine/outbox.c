@@ -10,7 +10,8 @@ struct outbox_block {
     char bytes[];
 };
 
-#define ROOM (OUTBOX_BLOCK_BYTES - sizeof(outbox_block_t))
+#define ROOM OUTBOX_ROOM
+_Static_assert(sizeof(outbox_block_t) == OUTBOX_BLOCK_BYTES - OUTBOX_ROOM, "a block is as large as it says");
 
 static outbox_block_t *take_block(outbox_shelf_t *shelf)
 {

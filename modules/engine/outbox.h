@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #define OUTBOX_BLOCK_BYTES 16384 /* with its own few fields */
+#define OUTBOX_ROOM (OUTBOX_BLOCK_BYTES - 16) /* of those for bytes */
 #define SHELF_BLOCKS 256
 
 typedef struct outbox_block outbox_block_t;

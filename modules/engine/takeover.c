@@ -45,6 +45,7 @@ typedef struct {
     apr_pool_t *tally;          /* NULL: ended, or never made */
     client_t *client;           /* NULL: not ours */
     int tls;                    /* mod_ssl has put its filters */
+    void *ssl;                  /* its SSL, see takeover_ssl() */
     int taken;                  /* we have asked for its suspension */
 } life_t;
 
@@ -80,6 +81,22 @@ int takeover_is_tls(const conn_rec *c)
     const life_t *life = life_of(c);
 
     return life && life->tls;
+}
+
+void takeover_note_ssl(conn_rec *c, void *ssl)
+{
+    life_t *life = life_of(c);
+
+    if (life) {
+        life->ssl = ssl;
+    }
+}
+
+void *takeover_ssl(const conn_rec *c)
+{
+    const life_t *life = life_of(c);
+
+    return life && life->tls && ap_ssl_conn_is_ssl((conn_rec *)c) ? life->ssl : NULL;
 }
 
 /* ---- before anything is known of it ----------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
  * transport.c - bytes to and from a client: by the socket itself where httpd's filters would add nothing, else through them.
  */
 #include "engine.h"
+#include "client_tls.h"
 
 #include <apr_optional.h>
 #include <apr_portable.h>
@@ -14,8 +15,9 @@
 #include <util_filter.h>
 
 #define HOLD_BYTES 8192         /* small pieces wait for one another up to here */
+#define HOLD_RECORD OUTBOX_ROOM /* the same over TLS: about the largest record, and one block */
 #define PARTS_MAX 32
-#define FILTER_BYTES 16384      /* asked of the filters at a time */
+#define FILTER_BYTES 8192       /* asked of the filters at a time: what mod_ssl gives at most */
 
 APR_DECLARE_OPTIONAL_FN(void, ap_logio_add_bytes_in, (conn_rec *c, apr_off_t bytes));
 APR_DECLARE_OPTIONAL_FN(void, ap_logio_add_bytes_out, (conn_rec *c, apr_off_t bytes));
@@ -27,6 +29,10 @@ struct transport {
     int direct, here /* the loop has it */, blocked, dead, hung_up;
     int empty;                  /* a read has taken all, and no event has come since */
     int behind;                 /* core's input filter may have read ahead: that comes first */
+    BIO *tls;                   /* mod_ssl's; NULL: not known */
+    int tls_even;               /* tls_ahead is known */
+    uint64_t received, tls_ahead; /* bytes from the socket; what OpenSSL had taken before those */
+    int last;                   /* no data follows what goes down the filters: it is sent at once */
     ap_filter_t *core_in;
     ap_filter_t *skipped, **skipped_at; /* mod_reqtimeout's input filter, out of the chain while we keep the time */
     apr_bucket_brigade *in, *out;
@@ -87,6 +93,7 @@ transport_t *transport_make(loop_t *loop, conn_rec *c)
     }
     t->behind = t->core_in && ((core_net_rec *)t->core_in->ctx)->in_ctx != NULL;
     if (!t->direct) {
+        t->tls = client_tls_hold(c);
         ap_add_output_filter_handle(wire_filter, t, NULL, c);
         skip_reqtimeout(t);
     }
@@ -176,6 +183,21 @@ static transport_e pour(apr_bucket_brigade *bb, transport_sink_fn *sink, void *c
     return how;
 }
 
+/* After a read that gave less than was asked for: does the TLS below hold nothing more? */
+static int is_drained(const transport_t *t)
+{
+    return t->tls_even && t->empty && client_tls_taken(t->tls) == t->tls_ahead + t->received;
+}
+
+/* It has said that there is nothing: so it has taken all that has come. */
+static void note_drained(transport_t *t)
+{
+    if (t->tls && t->empty) {
+        t->tls_ahead = client_tls_taken(t->tls) - t->received;
+        t->tls_even = 1;
+    }
+}
+
 /*
  * The end of a connection comes as a read of nothing first, and only the next read says what it was: where the network has told us of an end,
  * nothing is not believed at once.
@@ -197,6 +219,7 @@ static transport_e read_filter(transport_t *t, ap_filter_t *f, size_t most, tran
             if (doubts-- > 0) {
                 continue;
             }
+            note_drained(t);
             return TRANSPORT_AGAIN;
         }
         if (rv != APR_SUCCESS) {
@@ -208,6 +231,9 @@ static transport_e read_filter(transport_t *t, ap_filter_t *f, size_t most, tran
             return how;
         }
         if (got == 0 && doubts-- <= 0) {
+            return TRANSPORT_AGAIN;
+        }
+        if ((apr_off_t)got < room && is_drained(t)) {
             return TRANSPORT_AGAIN;
         }
         most = most > got ? most - got : 0;
@@ -246,6 +272,16 @@ static int die(transport_t *t)
     return -1;
 }
 
+static size_t iovec_length(const struct iovec *parts, int count)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < count; i++) {
+        sum += parts[i].iov_len;
+    }
+    return sum;
+}
+
 /* @return bytes that the network took, -1: it is over */
 static ssize_t to_socket(transport_t *t, struct iovec *parts, int count)
 {
@@ -253,7 +289,8 @@ static ssize_t to_socket(transport_t *t, struct iovec *parts, int count)
     ssize_t sent;
 
     do {
-        sent = sendmsg(t->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = count == 1 ? send(t->fd, parts->iov_base, parts->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                          : sendmsg(t->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     if (sent < 0) {
         if (errno != EAGAIN && errno != EWOULDBLOCK) {
@@ -273,12 +310,9 @@ static int flush_wire(transport_t *t)
     while (t->wire.kept > 0 && !t->blocked) {
         struct iovec parts[PARTS_MAX];
         int count = outbox_look(&t->wire, parts, PARTS_MAX);
-        size_t want = 0;
+        size_t want = iovec_length(parts, count);
         ssize_t sent;
 
-        for (int i = 0; i < count; i++) {
-            want += parts[i].iov_len;
-        }
         sent = to_socket(t, parts, count);
         if (sent < 0) {
             return die(t);
@@ -343,63 +377,71 @@ static void put_parts(transport_t *t, const struct iovec *parts, int count)
     }
 }
 
-static int send_filtered(transport_t *t, const struct iovec *parts, int count)
+/* What is in t->out goes down and to the network. last: it is one bucket, for one record. */
+static int pass_out(transport_t *t, int last)
 {
     apr_status_t rv;
 
-    if (!t->out) {
-        t->out = apr_brigade_create(t->c->pool, t->c->bucket_alloc);
-    }
+    APR_BRIGADE_INSERT_TAIL(t->out, apr_bucket_flush_create(t->c->bucket_alloc));
+    t->last = last;
+    rv = ap_pass_brigade(t->c->output_filters, t->out);
+    t->last = 0;
+    apr_brigade_cleanup(t->out);
+    return rv == APR_SUCCESS && !t->c->aborted ? 0 : die(t);
+}
+
+/* What is held, and behind the last of it `parts`. */
+static int send_held(transport_t *t, const struct iovec *parts, int count)
+{
     while (t->plain.kept > 0) {
         struct iovec held[PARTS_MAX];
-        size_t len = 0;
         int n = outbox_look(&t->plain, held, PARTS_MAX);
+        size_t len = iovec_length(held, n);
 
-        for (int i = 0; i < n; i++) {
-            len += held[i].iov_len;
-        }
         put_parts(t, held, n);
         if (len == t->plain.kept) {
             put_parts(t, parts, count);
-            count = 0;
         }
-        APR_BRIGADE_INSERT_TAIL(t->out, apr_bucket_flush_create(t->c->bucket_alloc));
-        rv = ap_pass_brigade(t->c->output_filters, t->out);
-        apr_brigade_cleanup(t->out);
-        if (rv != APR_SUCCESS || t->c->aborted) {
-            return die(t); /* which may have been done below: nothing is kept any more */
+        if (pass_out(t, n == 1 && count == 0) != 0) {
+            return -1; /* which may have been done below: nothing is kept any more */
         }
         outbox_drop(&t->plain, len);
-    }
-    if (count > 0) {
-        put_parts(t, parts, count);
-        APR_BRIGADE_INSERT_TAIL(t->out, apr_bucket_flush_create(t->c->bucket_alloc));
-        rv = ap_pass_brigade(t->c->output_filters, t->out);
-        apr_brigade_cleanup(t->out);
-        if (rv != APR_SUCCESS || t->c->aborted) {
-            return die(t);
-        }
     }
     return flush_wire(t);
 }
 
+/* Small pieces are put together here, for mod_ssl makes a record of each bucket, or copies several into one of 8 KiB. */
+static int send_filtered(transport_t *t, const struct iovec *parts, int count, size_t total)
+{
+    if (t->plain.kept + total > HOLD_RECORD) {
+        if (total > HOLD_BYTES && t->plain.kept > 0) {
+            return send_held(t, parts, count);
+        }
+        if (total > HOLD_BYTES) {
+            put_parts(t, parts, count);
+            return pass_out(t, 0) != 0 ? -1 : flush_wire(t);
+        }
+        if (send_held(t, NULL, 0) != 0) {
+            return -1;
+        }
+    }
+    return keep(t, &t->plain, parts, count, 0);
+}
+
 int transport_send(transport_t *t, const struct iovec *parts, int count, int hold)
 {
-    size_t total = 0;
+    size_t total = iovec_length(parts, count);
 
     if (t->dead) {
         return -1;
     }
-    for (int i = 0; i < count; i++) {
-        total += parts[i].iov_len;
-    }
     if (t->direct) {
         return send_direct(t, parts, count, total, hold);
     }
-    if (hold && t->plain.kept + total < HOLD_BYTES) {
-        return keep(t, &t->plain, parts, count, 0);
+    if (!t->out) {
+        t->out = apr_brigade_create(t->c->pool, t->c->bucket_alloc);
     }
-    return send_filtered(t, parts, count);
+    return send_filtered(t, parts, count, total) == 0 && (hold || send_held(t, NULL, 0) == 0) ? 0 : -1;
 }
 
 int transport_flush(transport_t *t)
@@ -407,7 +449,7 @@ int transport_flush(transport_t *t)
     if (t->dead) {
         return -1;
     }
-    return t->plain.kept > 0 ? send_filtered(t, NULL, 0) : flush_wire(t);
+    return t->plain.kept > 0 ? send_held(t, NULL, 0) : flush_wire(t);
 }
 
 void transport_hung_up(transport_t *t)
@@ -442,6 +484,7 @@ apr_status_t transport_receive(transport_t *t, char *to, apr_size_t *len)
         *len = 0;
         return t->empty ? APR_EAGAIN : errno;
     }
+    t->received += (uint64_t)got;
     t->empty = got > 0 && (apr_size_t)got < *len && !t->hung_up;
     *len = (apr_size_t)got;
     return got == 0 ? APR_EOF : APR_SUCCESS;
@@ -450,6 +493,23 @@ apr_status_t transport_receive(transport_t *t, char *to, apr_size_t *len)
 void transport_unblock(transport_t *t)
 {
     t->blocked = 0;
+}
+
+/* What nothing follows is not copied but sent, as far as the network takes it. @return 0; -1: dead, or no memory */
+static int put_on_wire(transport_t *t, const char *bytes, size_t len)
+{
+    if (t->last && t->wire.kept == 0 && !t->blocked) {
+        struct iovec part = { (void *)bytes, len };
+        ssize_t sent = to_socket(t, &part, 1);
+
+        if (sent < 0) {
+            return -1;
+        }
+        t->blocked = (size_t)sent < len;
+        bytes += sent;
+        len -= (size_t)sent;
+    }
+    return len > 0 ? outbox_put(&t->wire, bytes, len) : 0;
 }
 
 /* The last filter before core's: what comes down on the loop goes to the socket without waiting for it. */
@@ -468,7 +528,7 @@ static apr_status_t to_wire(ap_filter_t *f, apr_bucket_brigade *bb)
 
         if (APR_BUCKET_IS_METADATA(b)) {
             flush |= APR_BUCKET_IS_FLUSH(b);
-        } else if (t->dead || apr_bucket_read(b, &bytes, &len, APR_BLOCK_READ) != APR_SUCCESS || outbox_put(&t->wire, bytes, len) != 0) {
+        } else if (t->dead || apr_bucket_read(b, &bytes, &len, APR_BLOCK_READ) != APR_SUCCESS || put_on_wire(t, bytes, len) != 0) {
             die(t);
             apr_brigade_cleanup(bb);
             return APR_ECONNABORTED;
@@ -509,7 +569,7 @@ void transport_lend(transport_t *t)
 void transport_return(transport_t *t)
 {
     t->here = 1;
-    t->empty = 0;
+    t->empty = t->tls_even = 0;
     t->behind = t->core_in != NULL;
     t->dead |= t->c->aborted;
     if (!t->direct) {

@@ -23,6 +23,7 @@
 #include "gate_log.h"
 #include "gate_time.h"
 #include "head.h"
+#include "keep.h"
 #include "key.h"
 #include "look.h"
 #include "purge.h"
@@ -40,13 +41,7 @@ typedef struct {
     const ap_expr_info_t *expr;   /* NULL: none */
 } cache_key_t;
 
-/* GateCacheCompress */
-typedef struct {
-    int level[GATE_CODINGS];      /* by gate_coding_e; -1: the default of the size; -2: not this coding */
-    const char *const *types;     /* ended by NULL; "text/" at the end of a type's first half stands for all of it */
-    uint64_t min_bytes;
-    int on;
-} cache_compress_t;
+typedef gate_compress_rule_t cache_compress_t;
 
 /* Seconds where no unit is named; GATE_UNSET is "the configuration says nothing". */
 #define CACHE_DIR_FIELDS(F)                                     \
@@ -88,40 +83,27 @@ const cache_dir_conf_t *cache_conf(const request_rec *r);
 /** The same out of a per-directory vector; in p. */
 const cache_dir_conf_t *cache_conf_of(apr_pool_t *p, const ap_conf_vector_t *vector);
 
-gate_cache_policy_t cache_policy(const cache_dir_conf_t *conf);
+/** What keep.h wants to know of it. */
+gate_keep_rule_t cache_keep_rule(const cache_dir_conf_t *conf);
 
 /* ---- what a request carries --------------------------------------------------------------------------------------------- */
 
 typedef enum {
     CACHE_PASSING,                /* only looked at: tags taken off, Cache-Status */
-    CACHE_FETCHING,               /* may be stored */
-    CACHE_VALIDATING,             /* a stored answer waits for the member's word */
+    CACHE_FETCHING,               /* may be stored, or tell that what is stored still is it */
     CACHE_HEADING                 /* HEAD that goes to the member while a stored answer is there */
 } cache_mode_e;
 
 typedef struct {
     cache_mode_e mode;
     int inside;                   /* the handlers behind us were asked */
-    int background;               /* a refresh: no client */
     int again;                    /* the member's 304 was about something else: ask without conditions */
-    int64_t arrived_usec;         /* monotonic */
     const cache_dir_conf_t *conf;
-    gate_look_t look;             /* the stored answer, when there is one: its head held, the bytes copied */
-    uint64_t purge_seq;
-    apr_time_t request_time;
-    gate_seat_on_t flight;
-    const char *fwd;              /* Cache-Status: why it went to the member; NULL: it did not */
-    const char *detail;
-    int collapsed;
-    int member_status;            /* what the member answered a validation with; 0: not yet */
+    gate_keep_t keep;             /* .look too: the stored answer */
     apr_table_t *asked_headers;   /* those of the client that we changed for the member; NULL: none */
     apr_table_t *out_before, *err_before; /* headers of the answer that other modules had set before the handlers ran */
     /* the filter's part */
-    int seen_head, storing, client_gone, swallow, ended, over;
-    gate_fill_t fill;
-    gate_head_parts_t parts;
-    gate_freshness_t fresh;
-    int head_set, useless, was_aborted, flowing, holds_back;
+    int seen_head, client_gone, swallow, over, was_aborted, holds_back;
     uint64_t sent;                /* bytes of the body passed on */
     gate_pin_t back;              /* holds the body of which the client has not had all */
 } cache_request_t;
@@ -141,8 +123,6 @@ cache_request_t *cache_request_make(request_rec *r, const cache_dir_conf_t *conf
 int cache_fetch(request_rec *r, cache_request_t *c);
 /** Lets the member validate what is held in c, or fetch it; for the background. */
 int cache_fetch_now(request_rec *r, cache_request_t *c);
-/** Leads or follows the fetch of what c asks for: c->flight. @param wait_usec  how long newcomers may follow, if it leads */
-gate_join_e cache_join(cache_request_t *c, int64_t wait_usec);
 /** To the member as it is, nothing stored of it. */
 int cache_pass_by(request_rec *r, cache_request_t *c);
 
@@ -172,8 +152,6 @@ int cache_answer_flowing(request_rec *r, cache_request_t *c, gate_ref_t head);
 void cache_decorate(request_rec *r, cache_request_t *c, apr_table_t *headers, int wants_variants);
 /** Cache-Status, appended to the member's (RFC 9211), and GATE_CACHE. */
 void cache_status(request_rec *r, cache_request_t *c, apr_table_t *headers, const char *word);
-/** Does the configuration want variants of such an answer? */
-int cache_wants_variants(const cache_request_t *c, int status, const apr_table_t *headers, uint64_t length);
 /** RFC 9110, 13: 304 or 412 instead of the selected answer. @return HTTP_OK, or that status */
 int cache_condition(const cache_request_t *c, const apr_table_t *headers);
 
@@ -193,6 +171,8 @@ void cache_invalidate(apr_pool_t *p, const char *own, int status, const apr_tabl
 void cache_filter_end(request_rec *r, cache_request_t *c);
 /** Puts the client's own headers back. */
 void cache_restore_headers(request_rec *r, cache_request_t *c);
+/** The member is asked with these; the client's come back with cache_restore_headers(). */
+void cache_change_headers(request_rec *r, cache_request_t *c, apr_table_t *headers);
 /** Sets a header for the member; value NULL: takes it away. */
 void cache_change_header(request_rec *r, cache_request_t *c, const char *name, const char *value);
 
@@ -202,11 +182,6 @@ void cache_change_header(request_rec *r, cache_request_t *c, const char *name, c
 apr_table_t *cache_member_fields(request_rec *r, cache_request_t *c);
 /** The headers without the cookies that GateCacheStripCookie names; the same table when there are none. */
 apr_table_t *cache_strip_cookies(apr_pool_t *p, const cache_dir_conf_t *conf, apr_table_t *headers);
-/** Without the fields that are between the member and us: purge tags, our own Cache-Control. */
-void cache_drop_tags(const cache_dir_conf_t *conf, apr_table_t *headers);
-/** Takes the purge tags off the answer: they are between the member and us (trap 53). @return how many there were */
-uint32_t cache_take_tags(request_rec *r, cache_request_t *c, uint64_t *tags);
-
 /* ---- cache_wait.c ---------------------------------------------------------------------------------------------------------- */
 
 void cache_wake(_Atomic uint32_t *word);

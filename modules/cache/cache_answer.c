@@ -15,20 +15,13 @@
 
 void cache_status(request_rec *r, cache_request_t *c, apr_table_t *headers, const char *word)
 {
-    int ours = c->look.head.head && (!c->fwd || c->member_status == HTTP_NOT_MODIFIED || c->collapsed);
-    gate_status_words_t words = { .fwd = c->fwd, .member_status = c->member_status, .collapsed = c->collapsed, .stored = c->storing,
-                                  .has_ttl = ours, .detail = c->detail };
-
-    if (ours) {
-        words.ttl = gate_ttl(&c->look.head.head->fresh, gate_mono_usec());
-    }
-    gate_status_put(r->pool, &words, headers);
+    gate_keep_status(&c->keep, r->pool, gate_mono_usec(), headers);
     apr_table_setn(r->subprocess_env, "GATE_CACHE", word);
 }
 
 void cache_decorate(request_rec *r, cache_request_t *c, apr_table_t *headers, int wants_variants)
 {
-    gate_look_decorate(&c->look, headers);
+    gate_look_decorate(&c->keep.look, headers);
     if (wants_variants) {
         /* the codings of this answer are made once, by us */
         apr_table_setn(r->subprocess_env, "no-gzip", "1");
@@ -36,43 +29,9 @@ void cache_decorate(request_rec *r, cache_request_t *c, apr_table_t *headers, in
     }
 }
 
-static int type_listed(const cache_compress_t *compress, const char *type)
-{
-    size_t len = type ? strcspn(type, "; \t") : 0;
-
-    for (const char *const *t = compress->types; len && *t; t++) {
-        size_t n = strlen(*t);
-
-        if (n && (*t)[n - 1] == '/' ? len > n && !strncasecmp(type, *t, n) : n == len && !strncasecmp(type, *t, n)) {
-            return len != 17 || strncasecmp(type, "text/event-stream", 17);
-        }
-    }
-    return 0;
-}
-
-int cache_wants_variants(const cache_request_t *c, int status, const apr_table_t *headers, uint64_t length)
-{
-    static const char *const about_bytes[] = { "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Content-Encoding",
-                                               "Content-Range" };
-    const cache_compress_t *compress = c->conf->compress;
-    gate_cc_t cc;
-
-    if (!compress || !compress->on || status != HTTP_OK || (length != UINT64_MAX && length < compress->min_bytes)
-        || !type_listed(compress, apr_table_get(headers, "Content-Type"))) {
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof about_bytes / sizeof *about_bytes; i++) {
-        if (apr_table_get(headers, about_bytes[i])) {
-            return 0;
-        }
-    }
-    gate_cc_parse(apr_table_elts(headers)->pool, apr_table_get(headers, "Cache-Control"), &cc);
-    return !(cc.flags & GATE_CC_NO_TRANSFORM);
-}
-
 int cache_condition(const cache_request_t *c, const apr_table_t *headers)
 {
-    switch (gate_look_condition(&c->look, headers)) {
+    switch (gate_look_condition(&c->keep.look, headers)) {
     case GATE_COND_NOT_MODIFIED:
         cache_count(GATE_COUNT_not_modified, 1);
         return HTTP_NOT_MODIFIED;
@@ -127,7 +86,7 @@ static void put_headers(request_rec *r, cache_request_t *c, apr_table_t *headers
 {
     const char *type = apr_table_get(headers, "Content-Type");
 
-    r->status = c->look.head.head->status;
+    r->status = c->keep.look.head.head->status;
     r->status_line = NULL;
     r->headers_out = r->proxyreq || apr_is_empty_table(r->headers_out) ? headers
                                                                       : apr_table_overlay(r->pool, r->headers_out, headers);
@@ -135,24 +94,6 @@ static void put_headers(request_rec *r, cache_request_t *c, apr_table_t *headers
         ap_set_content_type(r, type);
     }
     r->no_local_copy = 1;
-}
-
-static const char *count_answer(cache_request_t *c)
-{
-    if (c->collapsed) {
-        cache_count(GATE_COUNT_followed, 1);
-        return "collapsed";
-    }
-    if (c->member_status == HTTP_NOT_MODIFIED) {
-        cache_count(GATE_COUNT_revalidated, 1);
-        return "revalidated";
-    }
-    if (gate_ttl(&c->look.head.head->fresh, gate_mono_usec()) <= 0 || atomic_load(&c->look.head.head->soft)) {
-        cache_count(GATE_COUNT_stale, 1);
-        return "stale";
-    }
-    cache_count(GATE_COUNT_hit, 1);
-    return "hit";
 }
 
 static int send_body(request_rec *r, cache_request_t *c, ap_filter_t *out, gate_body_t *body, apr_bucket *unpacked)
@@ -195,23 +136,23 @@ int cache_answer(request_rec *r, cache_request_t *c, ap_filter_t *out)
     apr_bucket *unpacked = NULL;
     gate_body_t body;
 
-    gate_head_fields(&c->look.head, headers);
-    if (!gate_look_body(&c->look, apr_table_get(headers, "ETag"), &body)) {
+    gate_head_fields(&c->keep.look.head, headers);
+    if (!gate_look_body(&c->keep.look, apr_table_get(headers, "ETag"), &body)) {
         return DECLINED;
     }
     if (body.unpack && !(unpacked = unpack(&body, r->connection->bucket_alloc))) {
         body.unpack = 0;
     }
-    gate_store_touch(cache_store, c->look.held.ref);
-    gate_look_describe(&c->look, &body, headers);
-    gate_look_age(&c->look, gate_mono_usec(), headers);
-    cache_status(r, c, headers, count_answer(c));
-    cache_decorate(r, c, headers, c->look.head.head->compressible != 0);
+    gate_store_touch(cache_store, c->keep.look.held.ref);
+    gate_look_describe(&c->keep.look, &body, headers);
+    gate_look_age(&c->keep.look, gate_mono_usec(), headers);
+    cache_status(r, c, headers, gate_keep_count_answer(&c->keep, gate_mono_usec()));
+    cache_decorate(r, c, headers, c->keep.look.head.head->compressible != 0);
     put_headers(r, c, headers);
-    if (c->look.head.head->compressible && !c->background) {
-        cache_codings(c->conf->compress, c->look.key.hash, c->look.held.ref);
+    if (c->keep.look.head.head->compressible && !c->keep.background) {
+        cache_codings(c->conf->compress, c->keep.look.key.hash, c->keep.look.held.ref);
     }
-    gate_look_drop(&c->look);
+    gate_look_drop(&c->keep.look);
     return send_body(r, c, out, &body, unpacked);
 }
 
@@ -272,24 +213,24 @@ int cache_answer_flowing(request_rec *r, cache_request_t *c, gate_ref_t head)
     gate_pin_t body;
     uint64_t len;
 
-    if (!gate_store_pin(cache_store, head, &c->look.held)) {
+    if (!gate_store_pin(cache_store, head, &c->keep.look.held)) {
         return DECLINED;
     }
     len = gate_store_piece(cache_store, head, 0, &bytes);
-    if (!len || !gate_head_read(apr_pmemdup(r->pool, bytes, len), len, &c->look.head) || gate_look_suits(&c->look, &c->look.head) < 0
-        || c->look.head.head->coding != GATE_CODING_IDENTITY || AP_STATUS_IS_HEADER_ONLY(c->look.head.head->status)
+    if (!len || !gate_head_read(apr_pmemdup(r->pool, bytes, len), len, &c->keep.look.head) || gate_look_suits(&c->keep.look, &c->keep.look.head) < 0
+        || c->keep.look.head.head->coding != GATE_CODING_IDENTITY || AP_STATUS_IS_HEADER_ONLY(c->keep.look.head.head->status)
         || !gate_store_pin(cache_store, gate_store_body(cache_store, head, GATE_CODING_IDENTITY), &body)) {
-        gate_look_drop(&c->look);
+        gate_look_drop(&c->keep.look);
         return DECLINED;
     }
-    gate_head_fields(&c->look.head, headers);
-    gate_look_age(&c->look, gate_mono_usec(), headers);
-    cache_status(r, c, headers, count_answer(c));
-    cache_decorate(r, c, headers, c->look.head.head->compressible != 0);
+    gate_head_fields(&c->keep.look.head, headers);
+    gate_look_age(&c->keep.look, gate_mono_usec(), headers);
+    cache_status(r, c, headers, gate_keep_count_answer(&c->keep, gate_mono_usec()));
+    cache_decorate(r, c, headers, c->keep.look.head.head->compressible != 0);
     put_headers(r, c, headers);
-    ap_set_content_length(r, (apr_off_t)c->look.head.head->body_len);
-    len = c->look.head.head->body_len;
-    gate_look_drop(&c->look);
+    ap_set_content_length(r, (apr_off_t)c->keep.look.head.head->body_len);
+    len = c->keep.look.head.head->body_len;
+    gate_look_drop(&c->keep.look);
     switch (cache_condition(c, r->headers_out)) {
     case HTTP_NOT_MODIFIED:
         r->status = HTTP_NOT_MODIFIED;

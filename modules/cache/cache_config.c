@@ -89,9 +89,12 @@ const cache_dir_conf_t *cache_conf(const request_rec *r)
     return cache_conf_of(r->pool, r->per_dir_config);
 }
 
-gate_cache_policy_t cache_policy(const cache_dir_conf_t *conf)
+gate_keep_rule_t cache_keep_rule(const cache_dir_conf_t *conf)
 {
-    return (gate_cache_policy_t){ conf->default_ttl, conf->max_ttl, conf->stale_while_revalidate, conf->stale_if_error };
+    static const gate_keep_ops_t ops = { cache_count, cache_wake, cache_codings };
+
+    return (gate_keep_rule_t){ .ops = &ops, .compress = conf->compress, .tags = conf->tags, .wait_usec = conf->wait_usec,
+                               .policy = { conf->default_ttl, conf->max_ttl, conf->stale_while_revalidate, conf->stale_if_error } };
 }
 
 /* ---- what setters share ------------------------------------------------------------------------------------------------- */

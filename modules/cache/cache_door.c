@@ -117,10 +117,10 @@ static const char *judge(const gate_cache_pass_t *pass, apr_pool_t *p, const cha
     const cache_dir_conf_t *conf = pass->place->conf;
     gate_look_t look = { .store = cache_store, .pool = p, .headers = request, .rule = pass->place->rule };
     gate_storable_t x = { method, request, status, answer, 0 };
-    gate_cache_policy_t policy = cache_policy(conf);
+    gate_keep_rule_t rule = cache_keep_rule(conf);
     int64_t now = gate_mono_usec(), wall = apr_time_sec(apr_time_now());
     gate_when_t when = { wall, wall, now };
-    const char *why = gate_look_refusal(&look, &x, &policy, &when);
+    const char *why = gate_look_refusal(&look, &x, &rule.policy, &when);
 
     if (!why
         && gate_delta_seconds(apr_table_get(answer, "Content-Length")) > (int64_t)cache_server_values(ap_server_conf).max_object) {
@@ -146,6 +146,7 @@ static apr_table_t *answered(gate_cache_pass_t *pass, apr_pool_t *p, const char 
                              apr_table_t *answer)
 {
     const cache_dir_conf_t *conf = pass->place->conf;
+    gate_keep_rule_t rule = cache_keep_rule(conf);
     gate_look_t look = { .pool = p, .rule = pass->place->rule };
     gate_status_words_t words = { .fwd = reason_of(pass) };
 
@@ -157,7 +158,7 @@ static apr_table_t *answered(gate_cache_pass_t *pass, apr_pool_t *p, const char 
     if (pass->flight) {
         words.detail = judge(pass, p, method, request, status, answer);
     }
-    cache_drop_tags(conf, answer);
+    gate_keep_drop_tags(&rule, answer);
     gate_status_put(p, &words, answer);
     gate_look_decorate(&look, answer);
     pass->word = pass->flight ? "pass" : "miss";

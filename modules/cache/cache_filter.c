@@ -1,6 +1,6 @@
 /*
  * cache_filter.c - stands right behind the handler, before every filter of the configuration, and sees what the member sent.
- * Stores it while it passes; puts a stored answer in the place of a 304 or an error; forgets what an unsafe method changed.
+ * Hands it to keep.h while it passes; puts a stored answer in the place of a 304 or an error; forgets what an unsafe method changed.
  * A client that leaves does not end a fetch that is being stored: it goes on, and nothing is passed further.
  */
 #include "cache.h"
@@ -11,7 +11,7 @@
 
 static ap_filter_rec_t *store_filter, *invalidate_filter;
 
-/* ---- headers for the member, and back ----------------------------------------------------------------------------------------- */
+/* ---- the client's headers, while the member is asked with others ------------------------------------------------------------------ */
 
 void cache_change_header(request_rec *r, cache_request_t *c, const char *name, const char *value)
 {
@@ -27,6 +27,12 @@ void cache_change_header(request_rec *r, cache_request_t *c, const char *name, c
     }
 }
 
+void cache_change_headers(request_rec *r, cache_request_t *c, apr_table_t *headers)
+{
+    c->asked_headers = c->asked_headers ? c->asked_headers : r->headers_in;
+    r->headers_in = headers;
+}
+
 void cache_restore_headers(request_rec *r, cache_request_t *c)
 {
     if (c->asked_headers) {
@@ -35,137 +41,14 @@ void cache_restore_headers(request_rec *r, cache_request_t *c)
     }
 }
 
-static gate_when_t when_of(const cache_request_t *c)
-{
-    return (gate_when_t){ apr_time_sec(c->request_time), apr_time_sec(apr_time_now()), gate_mono_usec() };
-}
-
 /* ---- the end of a fetch ---------------------------------------------------------------------------------------------------------- */
-
-static void end_flight(cache_request_t *c, gate_flight_e how)
-{
-    if (c->flight.place) {
-        cache_wake(gate_flight_end(cache_store, &c->flight, how));
-    }
-}
-
-static void drop_fill(cache_request_t *c, const char *why, int count)
-{
-    _Atomic uint32_t *growth;
-
-    if (!c->storing) {
-        return;
-    }
-    c->storing = 0;
-    c->detail = why;
-    cache_count(GATE_COUNT_not_stored, 1);
-    cache_count(count, 1);
-    growth = gate_store_growth(cache_store, c->fill.body);
-    gate_store_abort(cache_store, &c->fill);
-    cache_wake(growth);
-}
-
-typedef struct {
-    cache_request_t *c;
-    const gate_key_t *key;
-} commit_t;
-
-static int same_object(void *ctx, const void *bytes, uint64_t len)
-{
-    const commit_t *m = ctx;
-    gate_head_view_t head;
-
-    return !gate_head_read(bytes, len, &head)
-           || (gate_head_has_key(&head, m->key) && head.head->vary_len == m->c->parts.vary_len
-               && !memcmp(head.vary, m->c->parts.vary, m->c->parts.vary_len));
-}
-
-static gate_purged_e purged_since(const cache_request_t *c)
-{
-    gate_purge_query_t query = { c->purge_seq, c->look.key.hash, c->look.key.url, c->parts.tags, c->parts.tags_n, 0 };
-
-    return gate_purge_check(cache_store, &query);
-}
-
-static int veto(void *ctx)
-{
-    cache_request_t *c = ((commit_t *)ctx)->c;
-    gate_purged_e purged = purged_since(c);
-    const void *head;
-
-    if (purged == GATE_PURGE_SOFT && gate_store_piece(cache_store, c->fill.head, 0, &head)) {
-        atomic_store(&((gate_head_t *)(uintptr_t)head)->soft, 1);
-    }
-    return purged == GATE_PURGE_HARD;
-}
-
-static gate_store_e write_head(request_rec *r, cache_request_t *c)
-{
-    size_t len;
-    void *head = gate_head_build(r->pool, &c->parts, &len);
-
-    c->head_set = 1;
-    return head ? gate_store_set_head(cache_store, &c->fill, head, len) : GATE_STORE_TOO_BIG;
-}
-
-static int count_of(gate_store_e rc)
-{
-    return rc == GATE_STORE_TOO_BIG ? GATE_COUNT_not_stored_big : GATE_COUNT_not_stored_full;
-}
-
-static const char *word_of(gate_store_e rc)
-{
-    return rc == GATE_STORE_TOO_BIG ? "TOO-BIG" : "FULL";
-}
-
-/* The body is whole: visible from here on. */
-static void commit(request_rec *r, cache_request_t *c)
-{
-    commit_t m = { c, &c->look.key };
-    gate_ref_t head = c->fill.head;
-    _Atomic uint32_t *growth = gate_store_growth(cache_store, c->fill.body);
-    gate_store_e rc = GATE_STORE_OK;
-
-    if (!c->head_set) {
-        c->parts.body_len = c->fill.filled;
-        rc = write_head(r, c);
-    }
-    if (rc != GATE_STORE_OK) {
-        drop_fill(c, word_of(rc), count_of(rc));
-        return;
-    }
-    rc = gate_store_commit(cache_store, &c->fill, same_object, veto, &m);
-    cache_wake(growth);
-    c->storing = 0;
-    if (rc != GATE_STORE_OK) {
-        cache_count(GATE_COUNT_not_stored, 1);
-        cache_count(purged_since(c) == GATE_PURGE_HARD ? GATE_COUNT_not_stored_purged : GATE_COUNT_not_stored_broken, 1);
-        return;
-    }
-    cache_count(GATE_COUNT_stored, 1);
-    cache_count(GATE_COUNT_stored_bytes, c->fill.filled);
-    if (!c->useless) {
-        gate_pass_forget(cache_store, c->look.flight_hash);
-    }
-    if (c->parts.compressible) {
-        cache_codings(c->conf->compress, c->look.key.hash, head);
-    }
-}
 
 static void end(request_rec *r, cache_request_t *c, int whole)
 {
-    if (c->ended) {
+    if (c->keep.ended) {
         return;
     }
-    c->ended = 1;
-    if (c->storing && whole) {
-        commit(r, c);
-    }
-    else {
-        drop_fill(c, "INCOMPLETE", GATE_COUNT_not_stored_broken);
-    }
-    /* a fetch that failed: those who wait go on by themselves, all at once, rather than fail one after the other */
-    end_flight(c, whole && !c->useless ? GATE_FLIGHT_STORED : GATE_FLIGHT_PASSED);
+    gate_keep_end(&c->keep, whole, gate_mono_usec());
     if (c->was_aborted) {
         r->connection->aborted = 1;
     }
@@ -174,11 +57,13 @@ static void end(request_rec *r, cache_request_t *c, int whole)
 void cache_filter_end(request_rec *r, cache_request_t *c)
 {
     cache_restore_headers(r, c);
-    end(r, c, 0);
+    if (!c->again) {
+        end(r, c, 0);
+    }
     c->over = 1;
 }
 
-/* ---- the beginning: may it be stored? ---------------------------------------------------------------------------------------------- */
+/* ---- the head of the answer ----------------------------------------------------------------------------------------------------------- */
 
 static uint64_t length_of(request_rec *r, apr_bucket_brigade *bb)
 {
@@ -189,161 +74,28 @@ static uint64_t length_of(request_rec *r, apr_bucket_brigade *bb)
     if (n >= 0 && n < INT32_MAX) {
         return (uint64_t)n;
     }
-    if (!APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb))
+    if (!r->header_only && !APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb))
         && apr_brigade_length(bb, 0, &len) == APR_SUCCESS && len >= 0) {
         return (uint64_t)len;
     }
     return text ? UINT64_MAX - 1 : UINT64_MAX; /* announced, but larger than anything here */
 }
 
-static void note_passed(cache_request_t *c)
+static gate_said_t said_of(request_rec *r, cache_request_t *c, apr_bucket_brigade *bb)
 {
-    gate_pass_note(cache_store, c->look.flight_hash, gate_mono_usec());
-    end_flight(c, GATE_FLIGHT_PASSED);
-}
-
-static const char *refusal(request_rec *r, cache_request_t *c, const apr_table_t *answer, const gate_cache_policy_t *policy,
-                           const gate_when_t *when)
-{
-    gate_storable_t x = { r->method, r->headers_in, r->status, answer, 0 };
-
-    if (r->no_cache || r->header_only) {
-        return r->no_cache ? "NO-CACHE" : "METHOD";
-    }
-    return gate_look_refusal(&c->look, &x, policy, when);
-}
-
-/* What is known about the object is put together; nothing is in the store yet. @return NULL, or why not */
-static const char *prepare(request_rec *r, cache_request_t *c, apr_table_t *answer, apr_bucket_brigade *bb)
-{
-    static const char *const tag_names[] = { "Surrogate-Key", "Cache-Tag", "Gatehouse-Cache-Control", "Content-Length", NULL };
-    gate_cache_policy_t policy = cache_policy(c->conf);
-    gate_when_t when = when_of(c);
-    const char *why = refusal(r, c, answer, &policy, &when);
-    const char *drop[] = { c->conf->tags ? c->conf->tags : "Surrogate-Key", NULL };
-    apr_table_t *kept;
-
-    if (why) {
-        return why;
-    }
-    c->parts.vary = gate_look_vary(&c->look, answer, &c->parts.vary_len);
-    gate_freshness_of(r->pool, r->status, answer, &policy, &when, &c->fresh);
-    kept = gate_head_keep(r->pool, answer, tag_names);
-    apr_table_unset(kept, drop[0]);
-    c->parts.body_len = length_of(r, bb);
-    c->parts.key = &c->look.key;
-    c->parts.status = r->status;
-    c->parts.coding = gate_coding_of(apr_table_get(answer, "Content-Encoding"));
-    c->parts.compressible = cache_wants_variants(c, r->status, kept, c->parts.body_len);
-    c->parts.fresh = &c->fresh;
-    c->parts.purge_seq = c->purge_seq;
-    c->parts.fields = kept;
-    c->useless = gate_freshness_useless(&c->fresh);
-    return NULL;
-}
-
-/* Opens the store for it; where its length is known, others may read along from now on. */
-static void begin(request_rec *r, cache_request_t *c)
-{
-    gate_store_e rc = gate_store_begin(cache_store, c->look.key.hash, c->parts.body_len, &c->fill);
-
-    c->storing = rc == GATE_STORE_OK;
-    if (c->storing && c->parts.body_len != UINT64_MAX) {
-        rc = write_head(r, c);
-        if (rc == GATE_STORE_OK && !c->useless && c->flight.place) {
-            uint32_t value;
-
-            c->flowing = 1;
-            if (gate_flight_flow(cache_store, &c->flight, c->fill.head, gate_mono_usec())) {
-                cache_wake(gate_flight_wait(cache_store, &c->flight, &value));
-            }
-        }
-    }
-    if (rc != GATE_STORE_OK) {
-        if (c->storing) {
-            drop_fill(c, word_of(rc), count_of(rc));
-        }
-        else {
-            c->detail = word_of(rc);
-            cache_count(GATE_COUNT_not_stored, 1);
-            cache_count(count_of(rc), 1);
-        }
-        c->parts.compressible = 0;
-        if (rc == GATE_STORE_TOO_BIG) {
-            note_passed(c);
-        }
-        else {
-            end_flight(c, GATE_FLIGHT_PASSED);
-        }
-    }
-    else if (c->useless) {
-        note_passed(c);
-    }
-}
-
-/* ---- the head of the answer ----------------------------------------------------------------------------------------------------------- */
-
-static int validators_fit(const apr_table_t *stored, const apr_table_t *update)
-{
-    const char *mine = apr_table_get(stored, "ETag"), *theirs = apr_table_get(update, "ETag");
-
-    return !theirs || (mine && gate_etag_matches(theirs, mine, 0));
-}
-
-/* The stored fields with the member's word put over them become the head of the object (RFC 9111, 4.3.4). */
-static void freshen(request_rec *r, cache_request_t *c, const apr_table_t *update)
-{
-    gate_cache_policy_t policy = cache_policy(c->conf);
-    gate_when_t when = when_of(c);
-    apr_table_t *stored = apr_table_make(r->pool, 24), *merged;
-    commit_t m = { c, &c->look.key };
-    gate_ref_t fresh_head;
-    size_t len;
-    void *bytes;
-
-    gate_head_fields(&c->look.head, stored);
-    merged = gate_head_merge(r->pool, stored, gate_head_keep(r->pool, update, NULL));
-    apr_table_unset(merged, "Surrogate-Key");
-    apr_table_unset(merged, "Cache-Tag");
-    if (c->conf->tags) {
-        apr_table_unset(merged, c->conf->tags);
-    }
-    apr_table_unset(merged, "Gatehouse-Cache-Control");
-    /* freshness is told by what was said to us, targeted fields too */
-    gate_freshness_of(r->pool, c->look.head.head->status, gate_head_merge(r->pool, stored, update), &policy, &when, &c->fresh);
-    c->parts = (gate_head_parts_t){ .key = &c->look.key, .vary = c->look.head.vary, .vary_len = c->look.head.head->vary_len,
-                                    .status = c->look.head.head->status, .coding = c->look.head.head->coding,
-                                    .compressible = (int)c->look.head.head->compressible, .fresh = &c->fresh,
-                                    .purge_seq = c->purge_seq, .body_len = c->look.head.head->body_len, .fields = merged,
-                                    .tags = c->look.head.tags, .tags_n = c->look.head.head->tags_n };
-    bytes = gate_head_build(r->pool, &c->parts, &len);
-    if (!bytes) {
-        return;
-    }
-    gate_head_read(bytes, len, &c->look.head);
-    /* the old head stays held until the answer is on its way: its bodies are those of the new one */
-    if (purged_since(c) == GATE_PURGE_NONE
-        && gate_store_rehead(cache_store, c->look.held.ref, bytes, len, veto, &m, &fresh_head) == GATE_STORE_OK) {
-        gate_pin_t pin;
-        if (gate_store_pin(cache_store, fresh_head, &pin)) {
-            gate_store_unpin(cache_store, &c->look.held);
-            c->look.held = pin;
-        }
-    }
-    c->useless = gate_freshness_useless(&c->fresh);
-    if (c->useless) {
-        gate_pass_note(cache_store, c->look.flight_hash, gate_mono_usec());
-    }
+    return (gate_said_t){ .method = r->method, .head_only = r->header_only, .no_cache = r->no_cache, .status = r->status,
+                          .fields = cache_member_fields(r, c), .length = length_of(r, bb), .wall = apr_time_sec(apr_time_now()),
+                          .now_usec = gate_mono_usec() };
 }
 
 /* Puts the stored answer in the place of the member's. */
-static int answer_instead(ap_filter_t *f, cache_request_t *c)
+static void answer_instead(ap_filter_t *f, cache_request_t *c)
 {
     int rc;
 
     c->swallow = 1;
-    if (c->background) {
-        return 1;
+    if (c->keep.background) {
+        return;
     }
     rc = cache_answer(f->r, c, f->next);
     if (rc == HTTP_PRECONDITION_FAILED || rc == DECLINED) {
@@ -353,104 +105,59 @@ static int answer_instead(ap_filter_t *f, cache_request_t *c)
         APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
         ap_pass_brigade(f->next, bb);
     }
-    return 1;
 }
 
-/* @return 1: the stored answer was sent, or the member will be asked again */
-static int validated(ap_filter_t *f, cache_request_t *c, const apr_table_t *answer)
+/* @return 0: the brigade is not to be passed */
+static int is_for_client(ap_filter_t *f, cache_request_t *c, const gate_said_t *said)
+{
+    switch (c->mode) {
+    case CACHE_HEADING:
+        gate_keep_headed(&c->keep, said);
+        return 1;
+    case CACHE_PASSING:
+        return 1;
+    default:
+        break;
+    }
+    switch (gate_keep_said(&c->keep, said)) {
+    case GATE_SAID_STORED:
+        answer_instead(f, c);
+        return 0;
+    case GATE_SAID_AGAIN:
+        c->again = c->swallow = 1;
+        return 0;
+    default:
+        return 1;
+    }
+}
+
+static const char *word_of(const cache_request_t *c)
+{
+    if (c->mode == CACHE_PASSING && c->keep.fwd && !strcmp(c->keep.fwd, "bypass")) {
+        return "bypass";
+    }
+    return c->keep.storing || c->mode != CACHE_FETCHING ? "miss" : "pass";
+}
+
+static void on_head(ap_filter_t *f, cache_request_t *c, apr_bucket_brigade *bb)
 {
     request_rec *r = f->r;
-    apr_table_t *stored = apr_table_make(r->pool, 24);
-
-    c->member_status = r->status;
-    gate_head_fields(&c->look.head, stored);
-    if (r->status == HTTP_NOT_MODIFIED) {
-        if (!validators_fit(stored, answer)) {
-            c->again = c->swallow = 1;
-            return 1;
-        }
-        freshen(r, c, answer);
-        end_flight(c, c->useless ? GATE_FLIGHT_PASSED : GATE_FLIGHT_STORED);
-        return answer_instead(f, c);
-    }
-    if (gate_stale_on_error(&c->look.head.head->fresh, &c->look.asked, r->status, gate_mono_usec())) {
-        cache_count(GATE_COUNT_stale_error, 1);
-        c->detail = "STALE-IF-ERROR";
-        end_flight(c, GATE_FLIGHT_PASSED);
-        return answer_instead(f, c);
-    }
-    if (r->status == HTTP_NOT_FOUND || r->status == HTTP_GONE) {
-        gate_store_remove(cache_store, c->look.held.ref);
-    }
-    gate_look_drop(&c->look);
-    return 0;
-}
-
-/* RFC 9111, 4.3.5: a HEAD tells whether what we have is still it. */
-static void headed(request_rec *r, cache_request_t *c, const apr_table_t *answer)
-{
-    static const char *const validators[] = { "ETag", "Last-Modified" };
-    apr_table_t *stored = apr_table_make(r->pool, 24);
-    const char *length = apr_table_get(r->headers_out, "Content-Length");
-    int same = 1;
-
-    if (r->status != HTTP_OK || c->look.head.head->status != HTTP_OK) {
-        return;
-    }
-    gate_head_fields(&c->look.head, stored);
-    for (size_t i = 0; i < sizeof validators / sizeof *validators; i++) {
-        const char *mine = apr_table_get(stored, validators[i]), *theirs = apr_table_get(answer, validators[i]);
-        same &= !theirs || (mine && !strcmp(mine, theirs));
-    }
-    same &= !length || (uint64_t)gate_delta_seconds(length) == c->look.head.head->body_len;
-    if (same) {
-        freshen(r, c, answer);
-    }
-    else {
-        gate_store_remove(cache_store, c->look.held.ref);
-    }
-    gate_look_drop(&c->look);
-}
-
-/* @return 1: the brigade is not to be passed */
-static int on_head(ap_filter_t *f, cache_request_t *c, apr_bucket_brigade *bb)
-{
-    request_rec *r = f->r;
-    uint64_t tags[GATE_TAGS_MAX];
-    apr_table_t *answer;
-    const char *why = NULL;
+    gate_said_t said;
 
     if (AP_BUCKET_IS_ERROR(APR_BRIGADE_FIRST(bb))) {
-        return 0;
+        return;
     }
     c->seen_head = 1;
     cache_restore_headers(r, c);
     r->headers_out = cache_strip_cookies(r->pool, c->conf, r->headers_out);
     r->err_headers_out = cache_strip_cookies(r->pool, c->conf, r->err_headers_out);
-    answer = cache_member_fields(r, c);
-    c->parts.tags_n = cache_take_tags(r, c, tags);
-    c->parts.tags = apr_pmemdup(r->pool, tags, sizeof *tags * c->parts.tags_n);
-    if (c->mode == CACHE_VALIDATING && validated(f, c, answer)) {
-        return 1;
+    said = said_of(r, c, bb);
+    gate_keep_drop_tags(&c->keep.rule, r->headers_out);
+    gate_keep_drop_tags(&c->keep.rule, r->err_headers_out);
+    if (is_for_client(f, c, &said)) {
+        cache_status(r, c, r->headers_out, word_of(c));
+        cache_decorate(r, c, r->headers_out, c->keep.storing && c->keep.parts.compressible);
     }
-    if (c->mode == CACHE_HEADING) {
-        headed(r, c, answer);
-    }
-    else if (c->mode != CACHE_PASSING) {
-        why = prepare(r, c, answer, bb);
-        if (why) {
-            cache_count(GATE_COUNT_not_stored, 1);
-            note_passed(c);
-            c->detail = why;
-        }
-        else {
-            begin(r, c);
-        }
-    }
-    cache_status(r, c, r->headers_out, c->mode == CACHE_PASSING && c->fwd && !strcmp(c->fwd, "bypass") ? "bypass"
-                                       : c->storing || c->mode == CACHE_HEADING || c->mode == CACHE_PASSING ? "miss" : "pass");
-    cache_decorate(r, c, r->headers_out, c->storing && c->parts.compressible);
-    return 0;
 }
 
 /* ---- the body ------------------------------------------------------------------------------------------------------------------------- */
@@ -459,7 +166,6 @@ static void absorb(request_rec *r, cache_request_t *c, apr_bucket *b)
 {
     const char *data;
     apr_size_t len;
-    gate_store_e rc;
 
     if (AP_BUCKET_IS_ERROR(b)) {
         /* where nothing was sent yet this becomes an error page of ours */
@@ -474,21 +180,9 @@ static void absorb(request_rec *r, cache_request_t *c, apr_bucket *b)
         end(r, c, 0);
         return;
     }
-    rc = gate_store_append(cache_store, &c->fill, data, len);
-    if (rc != GATE_STORE_OK) {
-        drop_fill(c, word_of(rc), count_of(rc));
-        if (rc == GATE_STORE_TOO_BIG) {
-            note_passed(c);
-        }
-        end_flight(c, GATE_FLIGHT_PASSED);
-    }
-    else if (c->flowing) {
-        uint32_t followers = gate_flight_progress(cache_store, &c->flight, gate_mono_usec());
-
-        cache_wake(gate_store_growth(cache_store, c->fill.body));
-        if (followers && !c->holds_back && !c->client_gone) {
-            c->holds_back = gate_store_pin(cache_store, c->fill.body, &c->back);
-        }
+    gate_keep_bytes(&c->keep, data, len, gate_mono_usec());
+    if (c->keep.storing && gate_keep_followers(&c->keep) && !c->holds_back && !c->client_gone) {
+        c->holds_back = gate_store_pin(cache_store, c->keep.fill.body, &c->back);
     }
 }
 
@@ -507,10 +201,10 @@ static uint64_t bytes_of(apr_bucket_brigade *bb)
 static int hold_back(apr_bucket_brigade *bb, cache_request_t *c)
 {
     apr_bucket *b, *next;
-    int over = c->ended;
+    int over = c->keep.ended;
 
     if (!c->holds_back || c->client_gone) {
-        c->sent += c->flowing ? bytes_of(bb) : 0;
+        c->sent += c->keep.flowing ? bytes_of(bb) : 0;
         return 0;
     }
     for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = next) {
@@ -522,7 +216,7 @@ static int hold_back(apr_bucket_brigade *bb, cache_request_t *c)
     if (over) {
         apr_bucket_brigade *rest = apr_brigade_create(bb->p, bb->bucket_alloc);
 
-        cache_body_append(rest, &c->back, c->sent, c->fill.filled);
+        cache_body_append(rest, &c->back, c->sent, c->keep.fill.filled);
         APR_BRIGADE_PREPEND(bb, rest);
         c->holds_back = 0;
     }
@@ -534,7 +228,7 @@ static apr_status_t pass(ap_filter_t *f, cache_request_t *c, apr_bucket_brigade 
     apr_status_t rv;
 
     if (c->client_gone) {
-        if (f->c->aborted && storing && c->storing && !c->ended) {
+        if (f->c->aborted && storing && c->keep.storing && !c->keep.ended) {
             /* one that had its 304 early has hung up meanwhile: mod_proxy would stop reading */
             c->was_aborted = 1;
             f->c->aborted = 0;
@@ -543,7 +237,7 @@ static apr_status_t pass(ap_filter_t *f, cache_request_t *c, apr_bucket_brigade 
         return APR_SUCCESS;
     }
     rv = ap_pass_brigade(f->next, bb);
-    if ((rv != APR_SUCCESS || f->c->aborted) && storing && c->storing && !c->ended) {
+    if ((rv != APR_SUCCESS || f->c->aborted) && storing && c->keep.storing && !c->keep.ended) {
         /* the client went; the member's answer is still wanted */
         c->client_gone = c->was_aborted = 1;
         f->c->aborted = 0;
@@ -577,7 +271,8 @@ static apr_status_t store(ap_filter_t *f, apr_bucket_brigade *bb)
         return APR_SUCCESS;
     }
     if (!c->swallow && !c->seen_head) {
-        if (!on_head(f, c, bb) && c->seen_head && f->r->status == HTTP_OK && c->mode != CACHE_PASSING
+        on_head(f, c, bb);
+        if (!c->swallow && c->seen_head && f->r->status == HTTP_OK && c->mode != CACHE_PASSING
             && cache_condition(c, f->r->headers_out) == HTTP_NOT_MODIFIED) {
             answer_not_modified(f, c);
         }
@@ -586,12 +281,12 @@ static apr_status_t store(ap_filter_t *f, apr_bucket_brigade *bb)
         apr_brigade_cleanup(bb);
         return APR_SUCCESS;
     }
-    storing = c->storing;
-    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb) && !c->ended; b = APR_BUCKET_NEXT(b)) {
+    storing = c->keep.storing;
+    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb) && !c->keep.ended; b = APR_BUCKET_NEXT(b)) {
         if (APR_BUCKET_IS_EOS(b)) {
             end(f->r, c, 1);
         }
-        else if (c->storing || AP_BUCKET_IS_ERROR(b)) {
+        else if (c->keep.storing || AP_BUCKET_IS_ERROR(b)) {
             absorb(f->r, c, b);
         }
     }
@@ -625,7 +320,7 @@ static apr_status_t invalidate(ap_filter_t *f, apr_bucket_brigade *bb)
     cache_request_t *c = f->ctx;
     request_rec *r = f->r;
 
-    cache_invalidate(r->pool, c->look.key.url, r->status, r->headers_out);
+    cache_invalidate(r->pool, c->keep.look.key.url, r->status, r->headers_out);
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, bb);
 }

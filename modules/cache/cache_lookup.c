@@ -75,7 +75,7 @@ static int make_key(request_rec *r, cache_request_t *c)
         spot.args = r->args;
     }
     spot.expression = expression_of(r, c->conf);
-    return gate_look_key(&c->look, &spot);
+    return gate_look_key(&c->keep.look, &spot);
 }
 
 static int has_body(const request_rec *r)
@@ -100,7 +100,7 @@ static int bypassed(request_rec *r, const cache_dir_conf_t *conf)
 
 const char *cache_request_read(request_rec *r, cache_request_t *c)
 {
-    gate_look_asks(&c->look);
+    gate_look_asks(&c->keep.look);
     if (!make_key(r, c)) {
         return "uri";
     }

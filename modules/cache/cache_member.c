@@ -84,27 +84,3 @@ apr_table_t *cache_strip_cookies(apr_pool_t *p, const cache_dir_conf_t *conf, ap
     apr_table_do(strip_one, &s, headers, NULL);
     return s.kept;
 }
-
-void cache_drop_tags(const cache_dir_conf_t *conf, apr_table_t *headers)
-{
-    apr_table_unset(headers, conf->tags ? conf->tags : "Surrogate-Key");
-    if (!conf->tags) {
-        apr_table_unset(headers, "Cache-Tag");
-    }
-    apr_table_unset(headers, "Gatehouse-Cache-Control");
-}
-
-/* Purge tags are between the member and us (trap 53). */
-uint32_t cache_take_tags(request_rec *r, cache_request_t *c, uint64_t *tags)
-{
-    const char *names[] = { c->conf->tags ? c->conf->tags : "Surrogate-Key", c->conf->tags ? NULL : "Cache-Tag" };
-    uint32_t n = 0;
-
-    for (int i = 0; i < 2 && names[i]; i++) {
-        n = gate_head_tags(cache_store, gate_field(r->pool, r->headers_out, names[i]), tags, n);
-        apr_table_unset(r->headers_out, names[i]);
-        apr_table_unset(r->err_headers_out, names[i]);
-    }
-    apr_table_unset(r->headers_out, "Gatehouse-Cache-Control");
-    return n;
-}

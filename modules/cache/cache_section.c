@@ -114,11 +114,11 @@ static void explain_object(gate_node_t *out, const cache_request_t *c)
 {
     int64_t now = gate_mono_usec();
 
-    gate_put_gauge(out, "age_s", gate_age(&c->look.head.head->fresh, now), NULL);
-    gate_put_gauge(out, "ttl_s", gate_ttl(&c->look.head.head->fresh, now), NULL);
-    gate_put_gauge(out, "bytes", (int64_t)c->look.head.head->body_len, NULL);
-    gate_put_flag(out, "br", gate_store_body(cache_store, c->look.held.ref, GATE_CODING_BR) != 0);
-    gate_put_flag(out, "gzip", gate_store_body(cache_store, c->look.held.ref, GATE_CODING_GZIP) != 0);
+    gate_put_gauge(out, "age_s", gate_age(&c->keep.look.head.head->fresh, now), NULL);
+    gate_put_gauge(out, "ttl_s", gate_ttl(&c->keep.look.head.head->fresh, now), NULL);
+    gate_put_gauge(out, "bytes", (int64_t)c->keep.look.head.head->body_len, NULL);
+    gate_put_flag(out, "br", gate_store_body(cache_store, c->keep.look.held.ref, GATE_CODING_BR) != 0);
+    gate_put_flag(out, "gzip", gate_store_body(cache_store, c->keep.look.held.ref, GATE_CODING_GZIP) != 0);
 }
 
 static void explain(gate_node_t *out, const gate_view_t *view, void *request, void *ctx)
@@ -137,27 +137,27 @@ static void explain(gate_node_t *out, const gate_view_t *view, void *request, vo
         gate_put_text(out, "why", "GateCache is not on here");
         return;
     }
-    cache_look_begin(&c.look, r, conf);
+    cache_look_begin(&c.keep.look, r, conf);
     why = cache_request_read(r, &c);
     if (why) {
         gate_put_text(out, "verdict", "bypass");
         gate_put_text(out, "why", why);
         return;
     }
-    gate_put_text(out, "key", c.look.key.url);
-    if (!gate_look_find(&c.look)) {
-        int passed = gate_passed(cache_store, c.look.flight_hash, gate_mono_usec());
+    gate_put_text(out, "key", c.keep.look.key.url);
+    if (!gate_look_find(&c.keep.look)) {
+        int passed = gate_passed(cache_store, c.keep.look.flight_hash, gate_mono_usec());
 
         gate_put_text(out, "verdict", "miss");
         gate_put_text(out, "why", passed ? "not in the store: its last answer could not be kept" : "not in the store");
         return;
     }
-    gate_freshness_e judged = gate_freshness_judge(&c.look.head.head->fresh, &c.look.asked,
-                                                   (int)atomic_load(&c.look.head.head->soft), gate_mono_usec());
+    gate_freshness_e judged = gate_freshness_judge(&c.keep.look.head.head->fresh, &c.keep.look.asked,
+                                                   (int)atomic_load(&c.keep.look.head.head->soft), gate_mono_usec());
     gate_put_text(out, "verdict", words[judged]);
     gate_put_text(out, "why", reasons[judged]);
     explain_object(out, &c);
-    gate_look_drop(&c.look);
+    gate_look_drop(&c.keep.look);
 }
 
 /* ---- purge -------------------------------------------------------------------------------------------------------------------- */

@@ -311,7 +311,7 @@ static void rest(const cache_request_t *c)
 {
     const void *head;
 
-    if (c->look.held.place && gate_store_piece(cache_store, c->look.held.ref, 0, &head)) {
+    if (c->keep.look.held.place && gate_store_piece(cache_store, c->keep.look.held.ref, 0, &head)) {
         atomic_store(&((gate_head_t *)(uintptr_t)head)->refresh_until, gate_mono_usec() + REFRESH_REST_USEC);
     }
 }
@@ -322,21 +322,21 @@ static void refresh(job_t *job, apr_thread_t *thread)
     int rc = HTTP_INTERNAL_SERVER_ERROR;
 
     job->r->connection->current_thread = thread;
-    if (walk_sections(job) && gate_look_find(&c->look)) {
-        if (gate_freshness_judge(&c->look.head.head->fresh, &c->look.asked, (int)atomic_load(&c->look.head.head->soft),
+    if (walk_sections(job) && gate_look_find(&c->keep.look)) {
+        if (gate_freshness_judge(&c->keep.look.head.head->fresh, &c->keep.look.asked, (int)atomic_load(&c->keep.look.head.head->soft),
                                  gate_mono_usec()) == GATE_SERVE) {
             rc = OK; /* somebody had just done it when it was asked for */
-            cache_wake(gate_flight_end(cache_store, &c->flight, GATE_FLIGHT_STORED));
+            cache_wake(gate_flight_end(cache_store, &c->keep.flight, GATE_FLIGHT_STORED));
         }
         else {
             rc = cache_fetch_now(job->r, c);
             cache_count(rc == OK ? GATE_COUNT_refreshed : GATE_COUNT_refresh_failed, 1);
         }
     }
-    cache_wake(gate_flight_end(cache_store, &c->flight, GATE_FLIGHT_PASSED));
+    cache_wake(gate_flight_end(cache_store, &c->keep.flight, GATE_FLIGHT_PASSED));
     rest(c);
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, job->r->server, GATE_LOGNO(0711) "cache: %s was fetched anew in the background: %d",
-                 c->look.key.url, rc);
+                 c->keep.look.key.url, rc);
 }
 
 /*
@@ -347,20 +347,20 @@ static int claim_refresh(cache_request_t *c, gate_head_t *shared, gate_seat_on_t
 {
     int64_t now = gate_mono_usec(), until = atomic_load(&shared->refresh_until);
 
-    if (until > now || gate_flight_under_way(cache_store, c->look.flight_hash, now)) {
+    if (until > now || gate_flight_under_way(cache_store, c->keep.look.flight_hash, now)) {
         return 0;
     }
-    switch (cache_join(c, REFRESH_CLAIM_USEC)) {
+    switch (gate_keep_join(&c->keep, REFRESH_CLAIM_USEC, now)) {
     case GATE_LEAD:
         break;
     case GATE_ALONE:
         return atomic_compare_exchange_strong(&shared->refresh_until, &until, now + REFRESH_CLAIM_USEC);
     default:
-        gate_flight_leave(cache_store, &c->flight);
+        gate_keep_leave(&c->keep);
         return 0;
     }
-    *flight = c->flight;
-    c->flight.place = 0;
+    *flight = c->keep.flight;
+    c->keep.flight.place = 0;
     return 1;
 }
 
@@ -371,7 +371,7 @@ void cache_refresh(request_rec *r, cache_request_t *c)
     const void *bytes;
     job_t *job;
 
-    if (!gate_store_piece(cache_store, c->look.held.ref, 0, &bytes)) {
+    if (!gate_store_piece(cache_store, c->keep.look.held.ref, 0, &bytes)) {
         return;
     }
     shared = (gate_head_t *)(uintptr_t)bytes;
@@ -389,15 +389,15 @@ void cache_refresh(request_rec *r, cache_request_t *c)
     job->args = apr_pstrdup(job->pool, r->args);
     job->proxyreq = r->proxyreq;
     job->c = cache_request_make(job->r, apr_pmemdup(job->pool, c->conf, sizeof *c->conf));
-    job->c->background = 1;
-    job->c->flight = flight;
-    job->c->look.key = c->look.key;
-    job->c->look.key.url = apr_pstrdup(job->pool, c->look.key.url);
-    job->c->look.key.route = apr_pstrdup(job->pool, c->look.key.route);
-    job->c->look.flight_hash = c->look.flight_hash;
-    job->c->look.accept = c->look.accept;
-    gate_cc_parse(job->pool, NULL, &job->c->look.asked);
-    job->c->fwd = "stale";
+    job->c->keep.background = 1;
+    job->c->keep.flight = flight;
+    job->c->keep.look.key = c->keep.look.key;
+    job->c->keep.look.key.url = apr_pstrdup(job->pool, c->keep.look.key.url);
+    job->c->keep.look.key.route = apr_pstrdup(job->pool, c->keep.look.key.route);
+    job->c->keep.look.flight_hash = c->keep.look.flight_hash;
+    job->c->keep.look.accept = c->keep.look.accept;
+    gate_cc_parse(job->pool, NULL, &job->c->keep.look.asked);
+    job->c->keep.fwd = "stale";
     if (!hand_over(&fetchers, job)) {
         atomic_store(&shared->refresh_until, 0);
         cache_wake(gate_flight_end(cache_store, &flight, GATE_FLIGHT_PASSED));

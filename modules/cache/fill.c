@@ -187,6 +187,13 @@ uint32_t gate_flight_progress(gate_store_t *store, const gate_seat_on_t *on, int
     return atomic_load(&f->followers);
 }
 
+uint32_t gate_flight_followers(const gate_store_t *store, const gate_seat_on_t *on)
+{
+    const gate_flight_t *f = flight_at(store, on);
+
+    return leads(f, on) ? atomic_load(&f->followers) : 0;
+}
+
 int gate_flight_flow(gate_store_t *store, const gate_seat_on_t *on, gate_ref_t head, int64_t now_usec)
 {
     gate_flight_t *f = flight_at(store, on);

@@ -96,6 +96,9 @@ gate_ref_t gate_flight_head(const gate_store_t *store, const gate_seat_on_t *on,
 /** Leader: bytes came. @return how many follow */
 uint32_t gate_flight_progress(gate_store_t *store, const gate_seat_on_t *on, int64_t now_usec);
 
+/** Leader: how many follow. */
+uint32_t gate_flight_followers(const gate_store_t *store, const gate_seat_on_t *on);
+
 /** Leader: the head is set, readers may come. @return whether anybody waits, and must be woken */
 int gate_flight_flow(gate_store_t *store, const gate_seat_on_t *on, gate_ref_t head, int64_t now_usec);
 

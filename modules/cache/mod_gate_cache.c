@@ -27,11 +27,9 @@ static apr_status_t request_gone(void *c)
     cache_request_t *request = c;
 
     /* whatever way the request ended, nothing of it stays held (trap 31) */
-    gate_store_unpin(cache_store, &request->look.held);
+    gate_store_unpin(cache_store, &request->keep.look.held);
     gate_store_unpin(cache_store, &request->back);
-    if (request->flight.place && !request->flight.leader) {
-        gate_flight_leave(cache_store, &request->flight);
-    }
+    gate_keep_leave(&request->keep);
     return APR_SUCCESS;
 }
 
@@ -40,10 +38,11 @@ cache_request_t *cache_request_make(request_rec *r, const cache_dir_conf_t *conf
     cache_request_t *c = apr_pcalloc(r->pool, sizeof *c);
 
     c->conf = conf;
-    cache_look_begin(&c->look, r, conf);
-    c->request_time = apr_time_now();
-    c->arrived_usec = gate_mono_usec();
-    c->purge_seq = gate_purge_now(cache_store);
+    cache_look_begin(&c->keep.look, r, conf);
+    c->keep.rule = cache_keep_rule(conf);
+    c->keep.request_wall = apr_time_sec(apr_time_now());
+    c->keep.arrived_usec = gate_mono_usec();
+    c->keep.purge_seq = gate_purge_now(cache_store);
     ap_set_module_config(r->request_config, &gate_cache_module, c);
     apr_pool_cleanup_register(r->pool, c, request_gone, apr_pool_cleanup_null);
     return c;
@@ -76,14 +75,14 @@ int cache_method_safe(const char *method)
 
 static int answer_stored(request_rec *r, cache_request_t *c)
 {
-    switch (gate_freshness_judge(&c->look.head.head->fresh, &c->look.asked, (int)atomic_load(&c->look.head.head->soft), gate_mono_usec())) {
+    switch (gate_freshness_judge(&c->keep.look.head.head->fresh, &c->keep.look.asked, (int)atomic_load(&c->keep.look.head.head->soft), gate_mono_usec())) {
     case GATE_SERVE:
         return cache_answer(r, c, r->output_filters);
     case GATE_SERVE_STALE:
-        c->detail = "MAX-STALE";
+        c->keep.detail = "MAX-STALE";
         return cache_answer(r, c, r->output_filters);
     case GATE_SERVE_REFRESH:
-        c->detail = "STALE-WHILE-REVALIDATE";
+        c->keep.detail = "STALE-WHILE-REVALIDATE";
         cache_refresh(r, c);
         return cache_answer(r, c, r->output_filters);
     default:
@@ -96,7 +95,7 @@ static int get_or_head(request_rec *r, cache_request_t *c)
     for (int tries = 0; tries < 3; tries++) {
         int rc;
 
-        if (!gate_look_find(&c->look)) {
+        if (!gate_look_find(&c->keep.look)) {
             break;
         }
         rc = answer_stored(r, c);
@@ -105,15 +104,15 @@ static int get_or_head(request_rec *r, cache_request_t *c)
         }
         /* its body went between two looks */
     }
-    gate_look_drop(&c->look);
+    gate_look_drop(&c->keep.look);
     return cache_fetch(r, c);
 }
 
 static int bypass(request_rec *r, cache_request_t *c, const char *why)
 {
     cache_count(GATE_COUNT_bypass, 1);
-    c->fwd = "bypass";
-    c->detail = why;
+    c->keep.fwd = "bypass";
+    c->keep.detail = why;
     return cache_pass_by(r, c);
 }
 
@@ -121,9 +120,9 @@ static int write_through(request_rec *r, cache_request_t *c)
 {
     cache_count(GATE_COUNT_bypass_method, 1);
     cache_request_read(r, c);
-    c->fwd = "method";
-    c->detail = NULL;
-    if (c->look.key.url && !cache_method_safe(r->method)) {
+    c->keep.fwd = "method";
+    c->keep.detail = NULL;
+    if (c->keep.look.key.url && !cache_method_safe(r->method)) {
         cache_invalidate_add(r, c);
     }
     return cache_pass_by(r, c);

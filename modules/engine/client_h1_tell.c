@@ -107,7 +107,8 @@ static void op_head(exchange_t *x, const answer_head_t *head)
         return;
     }
     type = fields_known(&head->fields, FIELD_CONTENT_TYPE);
-    if (client->type && type && type->value.at == client->type && type->value.len <= H1_LATE_TYPE_MAX) {
+    if (type && (head->type_late || type->value.at == client->type) && type->value.len <= H1_LATE_TYPE_MAX) {
+        client->type = type->value.at;
         client->late_type = 1;
         reply.late = type;
     }

@@ -92,6 +92,9 @@ apr_pool_t *exchange_pool(const exchange_t *x);
 /** After client_ops_t.classic: the GATE_* variables for the request's subprocess_env; NULL: none. In the exchange's pool. */
 const apr_table_t *exchange_env(exchange_t *x);
 
+/* Among those variables: the status is what an output filter wants a page for. */
+#define ENGINE_REFUSED_BY_FILTER "gate-refused-by-filter"
+
 /** Bytes of the request's body (decoded), or of the tunnel. @return how many were taken; fewer: wait for body_room() */
 size_t exchange_body(exchange_t *x, const char *bytes, size_t len);
 void exchange_body_end(exchange_t *x, const fields_t *trailers);

@@ -188,7 +188,7 @@ static void always(exchange_t *x, fields_t *out)
     if (x->sticky_cookie) {
         add(out, FIELD_SET_COOKIE, span_of("Set-Cookie"), span_of(x->sticky_cookie));
     }
-    if (x->route->always_headers) {
+    if (x->route->always_headers && !x->output_cuts) {
         fields_t before = *out;
 
         header_ops_apply(x->route->always_headers, &before, out, x->pool);
@@ -206,7 +206,7 @@ const answer_head_t *exchange_answer_finish(exchange_t *x, const answer_head_t *
         return head;
     }
     dressed = apr_pmemdup(x->pool, head, sizeof *head);
-    if (x->route->answer_headers) {
+    if (x->route->answer_headers && !x->output_cuts) {
         header_ops_apply(x->route->answer_headers, &head->fields, &dressed->fields, x->pool);
     }
     always(x, &first);

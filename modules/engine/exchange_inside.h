@@ -106,7 +106,9 @@ struct exchange {
     method_e method;
     apr_table_t *env;
     struct output *output;      /* the answer goes through filters */
-    uint8_t output_ended;
+    uint8_t output_ended, output_cuts; /* .. cuts: Range may be answered there, and Header directives are applied before */
+    uint8_t output_late;        /* they must not see the whole at once, which the classic plane could not show them */
+    uint16_t output_refused;    /* they want an error page of this status; 0 */
     size_t output_room;         /* what the codec said last */
     uint64_t told_bytes, told_length; /* of the body, before filters; length: UINT64_MAX if not known */
     int status;                 /* as told, for the log */

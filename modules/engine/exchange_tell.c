@@ -28,7 +28,7 @@ void exchange_tell_head(exchange_t *x, const answer_head_t *head)
     head = exchange_answer_edit(x, exchange_answer_dress(x, head));
     x->told_bytes = 0;
     x->told_length = head->body == BODY_LENGTH ? head->length : UINT64_MAX;
-    if (x->filters && exchange_output_begin(x, head)) {
+    if ((x->filters || x->head->fields.first[FIELD_RANGE]) && exchange_output_begin(x, head)) {
         x->told_head = 1; /* it will be: no other answer can be given */
         return;
     }

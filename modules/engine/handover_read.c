@@ -2,6 +2,7 @@
  * handover_read.c - what a handed over request sees: the bytes that were read of it already, and, where its answer is known, that answer.
  */
 #include "engine.h"
+#include "exchange.h"
 
 #include <apr_strings.h>
 #include <http_core.h>
@@ -188,11 +189,26 @@ static int answer_early(request_rec *r)
     return h && h->early ? h->status : DECLINED;
 }
 
+/* As if the filter had stood in this request's chain: a page that it asks for goes out as it would have. */
+static int refuse_as_filter(request_rec *r, int status)
+{
+    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, alloc);
+
+    APR_BRIGADE_INSERT_TAIL(bb, ap_bucket_error_create(status, NULL, r->pool, alloc));
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(alloc));
+    ap_pass_brigade(r->proto_output_filters, bb);
+    return OK;
+}
+
 static int answer_as_handler(request_rec *r)
 {
     const handover_t *h = preset_of(r);
 
-    return h && !h->early ? h->status : DECLINED;
+    if (!h || h->early) {
+        return DECLINED;
+    }
+    return h->env && apr_table_get(h->env, ENGINE_REFUSED_BY_FILTER) ? refuse_as_filter(r, h->status) : h->status;
 }
 
 /* The log speaks of the last request, which after an ErrorDocument is another one than that which was handed over. */

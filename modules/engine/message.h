@@ -83,6 +83,7 @@ typedef struct {
     uint8_t major, minor;
     uint8_t keep_alive;         /* the member keeps its connection (RFC 9112, 9.3) */
     uint8_t upgraded;           /* 101 */
+    uint8_t type_late;          /* Content-Type, which ends in NUL, is httpd's own word: it goes last */
     span_t reason;
     body_e body;                /* as the request's method and the status say: none for HEAD, 204, 304 */
     uint64_t length;            /* announced; UINT64_MAX if not (also set for HEAD) */

@@ -6,6 +6,7 @@
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <mod_core.h>
 #include <apr_buckets.h>
 #include <apr_strings.h>
 #include <util_filter.h>
@@ -13,13 +14,16 @@
 #include "output.h"
 #include "route_inside.h"
 
+#define PIECE_BYTES 8192        /* buckets that have no more together are joined */
+
 struct output {
     request_rec *r;
     const output_ops_t *ops;
     void *user;
     apr_bucket_brigade *bb;
     answer_head_t head;         /* as it came: what filters do not touch */
-    int told_head, ended, failed;
+    char *piece;                /* PIECE_BYTES, once needed */
+    int told_head, ended, failed, refused;
 };
 
 /* ---- below the filters ----------------------------------------------------------------------------------------------------- */
@@ -60,6 +64,7 @@ static void tell_head(output_t *o, int whole, uint64_t length)
     answer_head_t head = o->head;
     lines_t lines = { .o = o, .fields = &head.fields };
 
+    head.type_late = r->content_type && !apr_table_get(r->headers_out, "Content-Type");
     if (r->content_type) {
         apr_table_setn(r->headers_out, "Content-Type", ap_make_content_type(r, r->content_type)); /* as httpd's header filter does */
     }
@@ -73,7 +78,12 @@ static void tell_head(output_t *o, int whole, uint64_t length)
     head.fields.repeated = 1;
     apr_table_do(add_line, &lines, r->err_headers_out, NULL);
     apr_table_do(add_line, &lines, r->headers_out, NULL);
-    head.status = (uint16_t)r->status;
+    if (r->status != head.status) {
+        const char *line = ap_get_status_line(r->status);
+
+        head.status = (uint16_t)r->status;
+        head.reason = (span_t){ line + 4, (uint32_t)strlen(line + 4) };
+    }
     if (o->head.body == BODY_NONE) {
         head.body = BODY_NONE;
     }
@@ -136,13 +146,54 @@ static apr_status_t pass(output_t *o, apr_bucket *e)
         o->ops->flush(o->user);
         return APR_SUCCESS;
     }
+    if (AP_BUCKET_IS_ERROR(e) && !o->told_head) {
+        o->told_head = o->refused = 1;
+        o->ops->refused(o->user, ((ap_bucket_error *)e->data)->status);
+        return APR_SUCCESS;
+    }
     if (APR_BUCKET_IS_METADATA(e)) {
         return APR_SUCCESS;
     }
     rv = apr_bucket_read(e, &bytes, &len, APR_BLOCK_READ);
-    if (rv == APR_SUCCESS && len) {
+    if (rv == APR_SUCCESS && len && !o->refused) {
         o->r->bytes_sent += (apr_off_t)len;
         o->ops->data(o->user, bytes, len);
+    }
+    return rv;
+}
+
+/* Filters make many small pieces of little (multipart boundaries): what of them is in a row goes on as one. */
+static apr_status_t pass_joined(output_t *o, apr_bucket_brigade *bb)
+{
+    apr_size_t len = 0, more;
+    const char *bytes;
+    apr_bucket *e, *next;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (e = APR_BRIGADE_FIRST(bb); e != APR_BRIGADE_SENTINEL(bb) && !APR_BUCKET_IS_METADATA(e); e = APR_BUCKET_NEXT(e)) {
+        if (e->length > PIECE_BYTES - len) {
+            return APR_SUCCESS;
+        }
+        len += e->length;
+    }
+    if (e == APR_BRIGADE_FIRST(bb) || APR_BUCKET_NEXT(APR_BRIGADE_FIRST(bb)) == e) {
+        return APR_SUCCESS;
+    }
+    if (!o->piece) {
+        o->piece = apr_palloc(o->r->pool, PIECE_BYTES);
+    }
+    for (len = 0, e = APR_BRIGADE_FIRST(bb); rv == APR_SUCCESS && e != APR_BRIGADE_SENTINEL(bb) && !APR_BUCKET_IS_METADATA(e); e = next) {
+        rv = apr_bucket_read(e, &bytes, &more, APR_BLOCK_READ);
+        if (rv == APR_SUCCESS) {
+            memcpy(o->piece + len, bytes, more);
+            len += more;
+        }
+        next = APR_BUCKET_NEXT(e);
+        apr_bucket_delete(e);
+    }
+    if (rv == APR_SUCCESS && len && !o->refused) {
+        o->r->bytes_sent += (apr_off_t)len;
+        o->ops->data(o->user, o->piece, len);
     }
     return rv;
 }
@@ -152,7 +203,7 @@ static apr_status_t receive(ap_filter_t *f, apr_bucket_brigade *bb)
     output_t *o = f->ctx;
     apr_status_t rv = APR_SUCCESS;
 
-    if (!o->told_head) {
+    if (!o->told_head && !AP_BUCKET_IS_ERROR(APR_BRIGADE_FIRST(bb))) {
         int64_t length = whole_length(bb);
 
         if (length < 0 && is_empty_but_for_flush(bb)) {
@@ -162,6 +213,10 @@ static apr_status_t receive(ap_filter_t *f, apr_bucket_brigade *bb)
         tell_head(o, length >= 0, length >= 0 ? (uint64_t)length : 0);
     }
     while (rv == APR_SUCCESS && !APR_BRIGADE_EMPTY(bb)) {
+        rv = pass_joined(o, bb);
+        if (rv != APR_SUCCESS || APR_BRIGADE_EMPTY(bb)) {
+            break;
+        }
         rv = pass(o, APR_BRIGADE_FIRST(bb));
         apr_bucket_delete(APR_BRIGADE_FIRST(bb));
     }
@@ -171,6 +226,12 @@ static apr_status_t receive(ap_filter_t *f, apr_bucket_brigade *bb)
 static ap_filter_rec_t bottom_rec = { .name = "gate_output", .filter_func.out_func = receive, .ftype = AP_FTYPE_PROTOCOL };
 
 /* ---- above the filters ------------------------------------------------------------------------------------------------------ */
+
+int output_may_cut(const answer_head_t *head, const span_t *range)
+{
+    return head->status == HTTP_OK && head->body == BODY_LENGTH && head->length && head->length + head->head_bytes <= APR_BUCKET_BUFF_SIZE
+           && range->len > 6 && strncasecmp(range->at, "bytes=", 6) == 0;
+}
 
 int output_wanted(const route_t *route, uint16_t status, const span_t *type)
 {
@@ -197,17 +258,25 @@ int output_wanted(const route_t *route, uint16_t status, const span_t *type)
     return 0;
 }
 
-static void insert(output_t *o, unsigned needs)
+static ap_filter_t *above(ap_filter_t *next, ap_filter_rec_t *rec, output_t *o)
+{
+    ap_filter_t *f = apr_pcalloc(o->r->pool, sizeof *f);
+
+    f->frec = rec;
+    f->r = o->r;
+    f->c = o->r->connection;
+    f->next = next;
+    return f;
+}
+
+static void insert(output_t *o, unsigned needs, int cut)
 {
     request_rec *r = o->r;
-    ap_filter_t *bottom = apr_pcalloc(r->pool, sizeof *bottom);
+    ap_filter_t *bottom = above(NULL, &bottom_rec, o);
     int i;
 
-    bottom->frec = &bottom_rec;
     bottom->ctx = o;
-    bottom->r = r;
-    bottom->c = r->connection;
-    r->output_filters = r->proto_output_filters = bottom;
+    r->output_filters = r->proto_output_filters = cut ? above(bottom, ap_byterange_filter_handle, o) : bottom;
     for (i = 0; i < route_hooks.insert_count; i++) {
         if (!route_hooks.inserts[i].needs || route_hooks.inserts[i].needs & needs) {
             route_hooks.inserts[i].insert(r);
@@ -228,7 +297,7 @@ static int init_filters(request_rec *r)
     return 1;
 }
 
-output_t *output_begin(const route_t *route, request_rec *r, const answer_head_t *head, const output_ops_t *ops, void *user)
+output_t *output_begin(const route_t *route, request_rec *r, const answer_head_t *head, int cut, const output_ops_t *ops, void *user)
 {
     output_t *o = apr_pcalloc(r->pool, sizeof *o);
 
@@ -238,7 +307,7 @@ output_t *output_begin(const route_t *route, request_rec *r, const answer_head_t
     o->head = *head;
     o->bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     route_request_answer(r, head);
-    insert(o, route->needs);
+    insert(o, route->needs | (cut ? ELIGIBLE_ANSWER : 0), cut);
     if (!o->bb || !init_filters(r)) {
         return NULL;
     }

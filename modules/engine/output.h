@@ -28,7 +28,15 @@ typedef struct {
     void (*end)(void *user);
     /** A filter failed: the answer cannot be completed. */
     void (*failed)(void *user);
+    /** A filter wants an error page of this status instead, before head was called; nothing but end follows. */
+    void (*refused)(void *user, int status);
 } output_ops_t;
+
+/**
+ * May the answer to a request with Range be cut by httpd's own filter? As on the classic plane: where the whole of it comes in one reading.
+ * @param range  the request's field
+ */
+int output_may_cut(const answer_head_t *head, const span_t *range);
 
 /** Is there anything to do for an answer of this type? A cheap look before output_begin(). type: value of Content-Type, NULL: none */
 int output_wanted(const route_t *route, uint16_t status, const span_t *type);
@@ -36,9 +44,10 @@ int output_wanted(const route_t *route, uint16_t status, const span_t *type);
 /**
  * @param r     as route_request() made it; becomes the filters' own: headers_out, status, content_type are set from `head`
  * @param head  of the answer, hop-by-hop fields gone, before Header directives are applied
+ * @param cut   the request has Range: httpd's byte range filter comes last, and mod_headers applies the Header directives before it
  * @return NULL: no memory
  */
-output_t *output_begin(const route_t *route, request_rec *r, const answer_head_t *head, const output_ops_t *ops, void *user);
+output_t *output_begin(const route_t *route, request_rec *r, const answer_head_t *head, int cut, const output_ops_t *ops, void *user);
 /** @param last  nothing follows: output_end() need not be called */
 void output_data(output_t *o, const char *bytes, size_t len, int last);
 void output_flush(output_t *o);

@@ -408,9 +408,6 @@ static const char *odd_request(const request_head_t *head)
     default:
         break;
     }
-    if (head->fields.first[FIELD_RANGE] | head->fields.first[FIELD_IF_RANGE]) {
-        return "Range";
-    }
     if (head->fields.first[FIELD_MAX_FORWARDS]) {
         return "Max-Forwards";
     }

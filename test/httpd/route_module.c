@@ -192,9 +192,14 @@ static void answer_nothing(void *user)
     (void)user;
 }
 
+static void answer_refused(void *user, int status)
+{
+    (void)user, (void)status;
+}
+
 static void put_answer(request_rec *r, const route_t *route, const request_head_t *head, char *text)
 {
-    static const output_ops_t ops = { answer_head, answer_data, answer_nothing, answer_nothing, answer_nothing };
+    static const output_ops_t ops = { answer_head, answer_data, answer_nothing, answer_nothing, answer_nothing, answer_refused };
     answer_t a = { .r = r, .route = route };
     answer_head_t answer;
     size_t len = strlen(text);
@@ -211,7 +216,7 @@ static void put_answer(request_rec *r, const route_t *route, const request_head_
     }
     type = fields_known(&answer.fields, FIELD_CONTENT_TYPE);
     if (output_wanted(route, answer.status, type ? &type->value : NULL)) {
-        output_t *o = output_begin(route, route_request(route, r->connection, head, r->pool, apr_time_now(), NULL), &answer, &ops, &a);
+        output_t *o = output_begin(route, route_request(route, r->connection, head, r->pool, apr_time_now(), NULL), &answer, 0, &ops, &a);
 
         output_data(o, text + taken, len - (size_t)taken, 1);
         ap_rprintf(r, "\"sent\": %" APR_SIZE_T_FMT ", \"body\": \"", a.len);

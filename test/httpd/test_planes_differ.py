@@ -21,6 +21,7 @@ REQUESTS = 3000
 ANSWERS = 1000
 PARTS = 6
 TARGETS = 600
+RANGES = 400
 ANSWER = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-Member: m1\r\nContent-Length: 5\r\n\r\nhello"
 
 CONF = """
@@ -224,8 +225,12 @@ Header set X-Space "%{has_space}e"
 <Location "/secret">
 Require all denied
 </Location>
+<Location "/packed">
+SetOutputFilter DEFLATE
+</Location>
 <Location "/a/b">
 Header set X-In "a b"
+Header always set X-Always "also on errors"
 </Location>
 <Location "/a/*/c">
 Header set X-Star "star"
@@ -273,6 +278,27 @@ def test_paths(pairs_of_paths, how):
     assert planes.count("express") > TARGETS * 0.45, planes.count("express")  # the others are refused, or not for a group
     lines = collections.Counter((line["status"], line["uri"], line["query"]) for line in pair.httpd.access()[before:])
     assert not [line for line, times in lines.items() if times % 2], "both planes write the same into the log"
+
+
+def test_ranges(pairs_of_paths):
+    """Parts that a member gives, and those that httpd cuts out of an answer which is whole: with and without other filters."""
+    pair, differ = pairs_of_paths["slashes kept"], []
+    before = len(pair.httpd.access())
+    for number, (lines, answer) in enumerate(wire_corpus.ranges(9000, RANGES)):
+        pair.member.answer, pair.member.closes = answer, True
+        method, path = [("GET", "/x"), ("GET", "/packed/x"), ("HEAD", "/x"), ("POST", "/x"), ("GET", "/a/b")][number % 5]
+        lines += ["Accept-Encoding: gzip"] if path == "/packed/x" else []
+        data = "\r\n".join([f"{method} {path} HTTP/1.1", "Host: host", "Connection: close", *lines, "", ""]).encode()
+        classic, express = pair.ask("classic", data), pair.ask("express", data)
+        if classic != express:
+            differ.append(show(number, data + b" .. " + answer[:200], classic, express))
+    assert not differ, f"{len(differ)} differ\n" + "\n\n".join(differ[:4])
+    wait_until(lambda: len(pair.httpd.access()) >= before + 2 * RANGES, 5, "the last lines of the log")
+    planes = planes_of(pair, before)
+    assert planes.count("express") >= RANGES * 0.9, planes.count("express")
+    lines = collections.Counter((line["status"], line["uri"], line["bytes"]) for line in pair.httpd.access()[before:])
+    assert not [line for line, times in lines.items() if times % 2], "both planes write the same into the log"
+    assert lines[206, "/x", 1] and any(status == 416 for status, *_ in lines)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

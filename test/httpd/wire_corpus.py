@@ -180,6 +180,30 @@ def one_answer(rng, chance):
     return interim + head + sent
 
 
+RANGES = ["bytes=0-0", "bytes=0-", "bytes=1-3", "bytes=-1", "bytes=-5000", "bytes=2-", "bytes=99999-", "bytes=0-1,3-4", "bytes=0-1,1-2", "bytes=3-4,0-1", "bytes=0-0,2-2,4-4,-1",
+          "bytes=0-99999", "bytes=5-2", "bytes=x", "bytes=", "bytes=-", "bytes=0-1,", "bytes=,0-1", "bytes= 0-1", "bytes=0-1, 3-4", "Bytes=0-1", "items=0-1", "bytes=-0",
+          "bytes=9223372036854775808-", "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 200, 2)), "bytes=0-,0-,0-", "bytes=99999-,0-1"]
+IF_RANGES = [[], [], [], ['If-Range: "e"'], ['If-Range: "f"'], ['If-Range: W/"e"'], ["If-Range: Sun, 06 Nov 1994 08:49:37 GMT"], ["If-Range: nonsense"]]
+
+
+def ranges(seed, count):
+    """Pairs: the lines of a request for parts, and what a member says to it: most do not know of ranges, and some do."""
+    rng, out = random.Random(seed), []
+    for _ in range(count):
+        status = rng.choice(["200 OK"] * 6 + ["206 Partial Content", "404 Not Found", "416 Range Not Satisfiable", "304 Not Modified"])
+        body = rng.randbytes(rng.choice([0, 1, 5, 5, 200, 3000, 30000]))
+        lines = ["Date: Sun, 06 Nov 1994 08:49:37 GMT", rng.choice(["Content-Type: text/html", "Content-Type: text/plain", "X-No: type"])]
+        lines += rng.choice([[], ['ETag: "e"'], ["Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT"], ["Accept-Ranges: bytes"], ["Cache-Control: no-store"]])
+        lines += ["Content-Range: bytes 0-4/50"] if status.startswith("206") or rng.random() < 0.05 else []
+        answer = "\r\n".join([f"HTTP/1.1 {status}", *lines])
+        if len(body) > 5000 or rng.random() < 0.8:  # large chunks are cut anew on their way
+            data = f"{answer}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        else:
+            data = f"{answer}\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + chunked(rng, body)
+        out.append(([f"Range: {rng.choice(RANGES)}", *rng.choice(IF_RANGES)], data))
+    return out
+
+
 def answers(seed, count):
     """What a member sends, to its end; it closes then."""
     rng = random.Random(seed)

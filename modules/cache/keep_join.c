@@ -1,0 +1,175 @@
+/* keep_join.c - see keep.h: one fetch for all, and what it asks */
+#include "keep.h"
+
+#include <stdatomic.h>
+
+#include "fields.h"
+
+#define JOINS 4                   /* leaders that may be lost before we go alone */
+
+/* ---- one fetch for all ---------------------------------------------------------------------------------------------------- */
+
+/* What was fetched after we had asked is as good as validated for us. */
+static int suits_now(const gate_keep_t *k, int64_t now_usec)
+{
+    const gate_freshness_t *fresh = &k->look.head.head->fresh;
+    int soft = (int)atomic_load(&k->look.head.head->soft);
+
+    return gate_freshness_judge(fresh, &k->look.asked, soft, now_usec) != GATE_VALIDATE
+           || (fresh->received_usec >= k->arrived_usec && !gate_freshness_useless(fresh));
+}
+
+gate_join_e gate_keep_join(gate_keep_t *k, int64_t wait_usec, int64_t now_usec)
+{
+    gate_wish_t wish = { k->look.flight_hash, k->look.key.hash, k->look.key.url, k->purge_seq };
+
+    return gate_flight_join(k->look.store, &wish, now_usec, wait_usec, &k->flight);
+}
+
+void gate_keep_leave(gate_keep_t *k)
+{
+    if (k->flight.place && !k->flight.leader) {
+        gate_flight_leave(k->look.store, &k->flight);
+    }
+}
+
+/*
+ * We are to lead. But the fetch before ours may have ended between our look and our claim, as late as a busy machine lets a thread run on:
+ * what it brought is ours then, and nobody has to go.
+ */
+static gate_step_e lead(gate_keep_t *k, int64_t now_usec)
+{
+    if (!gate_look_find(&k->look) || !suits_now(k, now_usec)) {
+        return GATE_STEP_ASK;
+    }
+    k->rule.ops->wake(gate_flight_end(k->look.store, &k->flight, GATE_FLIGHT_STORED));
+    k->fwd = NULL;
+    return GATE_STEP_ANSWER;
+}
+
+/* The fetch that was followed is over, well: is there something for us? */
+static gate_step_e take_result(gate_keep_t *k, int64_t now_usec)
+{
+    gate_keep_leave(k);
+    if (!gate_look_find(&k->look) || !suits_now(k, now_usec)) {
+        return GATE_STEP_ASK;
+    }
+    k->collapsed = 1;
+    return GATE_STEP_ANSWER;
+}
+
+static gate_step_e alone(gate_keep_t *k)
+{
+    gate_keep_leave(k);
+    k->joins = JOINS;
+    return GATE_STEP_ASK;
+}
+
+static gate_step_e wait_more(gate_keep_t *k, _Atomic uint32_t *word, uint32_t value)
+{
+    k->wait_word = word;
+    k->wait_value = value;
+    return GATE_STEP_WAIT;
+}
+
+static gate_step_e join(gate_keep_t *k, int64_t deadline_usec, int64_t now_usec)
+{
+    if (k->joins >= JOINS) {
+        return GATE_STEP_ASK;
+    }
+    switch (gate_keep_join(k, k->rule.wait_usec, now_usec)) {
+    case GATE_LEAD:
+        return lead(k, now_usec);
+    case GATE_JOIN_BUSY:
+        return now_usec < deadline_usec ? wait_more(k, NULL, 0) : alone(k);
+    case GATE_FOLLOW:
+        k->joins++;
+        return GATE_STEP_WAIT;
+    default:
+        return alone(k);
+    }
+}
+
+gate_step_e gate_keep_step(gate_keep_t *k, int64_t deadline_usec, int64_t now_usec, gate_ref_t *head)
+{
+    gate_store_t *store = k->look.store;
+    _Atomic uint32_t *word;
+    uint32_t value;
+
+    for (;;) {
+        if (!k->flight.place) {
+            gate_step_e step = join(k, deadline_usec, now_usec);
+
+            if (step != GATE_STEP_WAIT || !k->flight.place) {
+                return step;
+            }
+        }
+        word = gate_flight_wait(store, &k->flight, &value);
+        *head = word ? gate_flight_head(store, &k->flight, now_usec) : 0;
+        if (*head) {
+            k->collapsed = 1;
+            return GATE_STEP_FLOW;
+        }
+        if (word && now_usec < deadline_usec) {
+            return wait_more(k, word, value);
+        }
+        if (word) {
+            k->rule.ops->count(GATE_COUNT_wait_timeouts, 1);
+            gate_flight_give_up(store, &k->flight);
+            return alone(k);
+        }
+        switch (gate_flight_phase(store, &k->flight)) {
+        case GATE_FLIGHT_STORED:
+            return take_result(k, now_usec);
+        case GATE_FLIGHT_LOST:
+            k->rule.ops->count(GATE_COUNT_leader_lost, 1);
+            gate_keep_leave(k);
+            break; /* who is first leads */
+        default:
+            return alone(k);
+        }
+    }
+}
+
+int gate_keep_no_flow(gate_keep_t *k)
+{
+    k->collapsed = 0;
+    if (gate_flight_phase(k->look.store, &k->flight) != GATE_FLIGHT_FLOWING) {
+        return 1;
+    }
+    alone(k);
+    return 0;
+}
+
+/* ---- what is asked of the member -------------------------------------------------------------------------------------------- */
+
+apr_table_t *gate_keep_asked(gate_keep_t *k, apr_pool_t *p, int whole)
+{
+    static const char *const conditions[] = { "If-None-Match", "If-Modified-Since", "If-Range", "Range" };
+    apr_table_t *asked = apr_table_copy(p, k->look.headers), *stored;
+    const char *etag, *modified;
+
+    for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
+        apr_table_unset(asked, conditions[i]);
+    }
+    if (apr_table_get(asked, "Accept-Encoding")) {
+        /* one of a few forms, so that what comes suits all who ask in it; identity where we make the codings ourselves */
+        apr_table_setn(asked, "Accept-Encoding", k->look.rule.variants ? "identity" : gate_accept_class(&k->look.accept));
+    }
+    k->validating = 0;
+    if (whole || !k->look.head.head) {
+        return asked;
+    }
+    stored = apr_table_make(p, 24);
+    gate_head_fields(&k->look.head, stored);
+    etag = apr_table_get(stored, "ETag");
+    modified = apr_table_get(stored, "Last-Modified");
+    if (etag) {
+        apr_table_setn(asked, "If-None-Match", etag);
+    }
+    if (modified) {
+        apr_table_setn(asked, "If-Modified-Since", modified);
+    }
+    k->validating = etag || modified;
+    return asked;
+}

@@ -44,7 +44,7 @@ GLUE_cache += mod_gate_cache.c cache_config.c cache_lookup.c cache_fetch.c cache
 GLUE_cache += cache_door.c
 GLUE_cache += cache_bucket.c cache_wait.c cache_worker.c cache_purge.c cache_section.c
 LOGIC_cache += evict.c space.c store.c store_write.c store_repair.c fill.c purge.c
-LOGIC_cache += look.c block.c desk.c
+LOGIC_cache += look.c block.c desk.c keep.c keep_join.c
 LOGIC_cache += fields.c directives.c freshness.c key.c vary.c variant.c head.c range.c compress.c
 LIBS_cache = libbrotlienc libbrotlidec zlib
 

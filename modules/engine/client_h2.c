@@ -1,21 +1,13 @@
 /*
  * client_h2.c - see client_h2.h: the life of a connection that speaks HTTP/2, and what libnghttp2 says of it.
  */
-#include <stdlib.h>
+#include "engine.h"
 
-#include <httpd.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <stdlib.h>
 
-#include "gate_log.h"
 #include "client_h2_inside.h"
-
-APLOG_USE_MODULE(gate_engine);
-
-#define TICK_USEC INT64_C(1000000)
-#define NOTICE_USEC INT64_C(300000) /* what the client sent before it knew of the end still comes in that time */
-
-enum { DRAIN_NO, DRAIN_TOLD, DRAIN_LAST /* streams from now on are refused */ };
 
 /* --- sending --- */
 
@@ -82,22 +74,13 @@ static void settle(h2_t *h)
     }
 }
 
-static void keep_time(h2_t *h)
-{
-    conn_phase(h->conn, h->streams ? CONN_ANSWER : CONN_IDLE, NULL);
-    if (h->streams && !h->timer_set) {
-        h->timer_set = 1;
-        conn_timer(h->conn, loop_now(h->conn->loop) + TICK_USEC);
-    }
-}
-
 static void work(h2_t *h)
 {
     settle(h);
     h2_pump(h);
     settle(h);
     if (!h->closing) {
-        keep_time(h);
+        h2_keep_time(h);
         conn_flush(h->conn);
     }
     close_when_over(h);
@@ -132,14 +115,32 @@ static h2_stream_t *stream_of(nghttp2_session *session, int32_t id)
     return nghttp2_session_get_stream_user_data(session, id);
 }
 
-static void useless(h2_t *h, h2_useless_e what)
+/* That was too much. */
+static void calm(h2_t *h)
 {
-    if (!h2_abuse_useless(&h->abuse, what) || h->broken) {
+    h2_useless_e worst = h2_abuse_worst(&h->abuse);
+
+    if (h->calmed || h->broken) {
         return;
     }
+    h->calmed = 1;
+    ENGINE_ADD(engine_loop_of(h->conn->loop)->row->h2_calmed[worst], 1);
     ap_log_cerror(APLOG_MARK, APLOG_INFO, 0, h->conn->c, GATE_LOGNO(1700) "HTTP/2: too many %s without use: the connection is closed",
-                  h2_abuse_word(&h->abuse));
+                  h2_abuse_word(worst));
     nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+static void useless(h2_t *h, h2_useless_e what)
+{
+    int64_t now = loop_now(h->conn->loop), seconds = (now - h->rested_usec) / 1000000;
+
+    if (seconds > 0) {
+        h->rested_usec = now;
+        h2_abuse_rested(&h->abuse, seconds);
+    }
+    if (what == H2_USELESS_WINDOW ? h2_abuse_update(&h->abuse) : h2_abuse_useless(&h->abuse, what)) {
+        calm(h);
+    }
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -243,6 +244,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     h2_stream_t *s = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
     int end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 
+    h->noise = 0;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
         if (s && s == h->asking && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
@@ -266,6 +268,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
             useless(h, H2_USELESS_RESET);
         }
         break;
+    case NGHTTP2_WINDOW_UPDATE:
+        useless(h, H2_USELESS_WINDOW);
+        break;
     case NGHTTP2_PRIORITY_UPDATE:
         useless(h, H2_USELESS_CONTROL);
         reprioritized(h, frame->ext.payload);
@@ -287,6 +292,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     h2_stream_t *s = stream_of(session, id);
 
     (void)flags;
+    h->noise = 0;
     h2_abuse_received(&h->abuse, len);
     if (!s || !h2_stream_in(s, (const char *)bytes, len)) {
         nghttp2_session_consume(session, id, len);
@@ -294,11 +300,49 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     return 0;
 }
 
+/* Why we take back a stream, where it is the client's doing. */
+static void reset_sent(h2_t *h, uint32_t code)
+{
+    switch (code) {
+    case NGHTTP2_ENHANCE_YOUR_CALM:
+        useless(h, H2_USELESS_HEAD);
+        break;
+    case NGHTTP2_PROTOCOL_ERROR:
+    case NGHTTP2_FLOW_CONTROL_ERROR:
+    case NGHTTP2_STREAM_CLOSED:
+    case NGHTTP2_FRAME_SIZE_ERROR:
+        useless(h, H2_USELESS_BROKEN);
+        break;
+    case NGHTTP2_REFUSED_STREAM:
+        useless(h, H2_USELESS_CONTROL);
+        break;
+    default:
+        break;
+    }
+}
+
+static void data_sent(h2_t *h, nghttp2_session *session, const nghttp2_frame *frame)
+{
+    int cut = frame->hd.length < H2_FEW_BYTES && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+              && (nghttp2_session_get_stream_remote_window_size(session, frame->hd.stream_id) <= 0
+                  || nghttp2_session_get_remote_window_size(session) <= 0);
+
+    if (h2_abuse_sent(&h->abuse, frame->hd.length, cut)) {
+        calm(h);
+    }
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     h2_stream_t *s = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
     h2_t *h = user;
 
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        reset_sent(h, frame->rst_stream.error_code);
+    }
+    if (frame->hd.type == NGHTTP2_DATA) {
+        data_sent(h, session, frame);
+    }
     if (!s || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)) {
         return 0;
     }
@@ -408,7 +452,9 @@ static int h2_open(conn_t *conn)
     }
     conn->client = h;
     conn->c->keepalives = 2; /* for %k: streams count as they do with mod_http2 */
-    conn_phase(conn, CONN_IDLE, NULL);
+    h->rested_usec = loop_now(conn->loop);
+    ENGINE_ADD(engine_loop_of(conn->loop)->row->h2_connections, 1);
+    conn_phase(conn, CONN_ANSWER, NULL); /* when it is idle for too long is ours to say: with GOAWAY */
     h2_soon(h);
     return 0;
 }
@@ -424,7 +470,15 @@ static size_t h2_input(conn_t *conn, const char *bytes, size_t len)
     h->busy = 1;
     n = nghttp2_session_mem_recv(h->session, (const uint8_t *)bytes, len);
     h->busy = 0;
+    h->idle_usec = 0; /* whatever it was */
+    h->noise += len;
+    if (h->noise > H2_NOISE_MAX) {
+        useless(h, H2_USELESS_FLOOD);
+    }
     if (n < 0) {
+        if (n != NGHTTP2_ERR_NOMEM && n != NGHTTP2_ERR_BAD_CLIENT_MAGIC && n != NGHTTP2_ERR_CALLBACK_FAILURE) {
+            useless(h, H2_USELESS_FLOOD);
+        }
         nghttp2_session_terminate_session(h->session, NGHTTP2_PROTOCOL_ERROR);
         h2_pump(h);
         h->broken = 1;
@@ -449,29 +503,6 @@ static void h2_room(conn_t *conn)
     h2_soon(h);
 }
 
-/* Streams that nothing comes or goes on although it should. */
-static void h2_timer(conn_t *conn)
-{
-    h2_t *h = conn->client;
-    h2_stream_t *s;
-    int64_t now = loop_now(conn->loop);
-
-    h->timer_set = 0;
-    if (h->draining == DRAIN_TOLD) {
-        h->draining = DRAIN_LAST;
-        nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL, 0);
-    }
-    for (s = h->streams; s; s = s->next) {
-        int64_t limit = h->settings->timeout_usec ? h->settings->timeout_usec : s->server->timeout;
-        int waits_for_client = s->kept_len > 0 || (s->begun && !s->remote_ended && !s->in_len && !s->ended && !s->tunnel);
-
-        if (waits_for_client && now - s->moved_usec > limit) {
-            nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
-        }
-    }
-    h2_soon(h);
-}
-
 static void h2_back(conn_t *conn)
 {
     (void)conn; /* it is never lent: streams are */
@@ -479,15 +510,7 @@ static void h2_back(conn_t *conn)
 
 static void h2_drain(conn_t *conn)
 {
-    h2_t *h = conn->client;
-
-    if (h->draining == DRAIN_NO) {
-        h->draining = DRAIN_TOLD;
-        h->timer_set = 1;
-        nghttp2_submit_shutdown_notice(h->session);
-        conn_timer(conn, loop_now(conn->loop) + NOTICE_USEC);
-        h2_soon(h);
-    }
+    h2_drain_begin(conn->client);
 }
 
 static void h2_closed(conn_t *conn)
@@ -518,6 +541,6 @@ static void h2_closed(conn_t *conn)
 }
 
 const conn_codec_t client_h2_codec = {
-    .name = "h2", .open = h2_open, .input = h2_input, .ended = h2_ended, .room = h2_room, .timer = h2_timer, .back = h2_back, .drain = h2_drain,
+    .name = "h2", .open = h2_open, .input = h2_input, .ended = h2_ended, .room = h2_room, .timer = h2_time, .back = h2_back, .drain = h2_drain,
     .closed = h2_closed,
 };

@@ -25,7 +25,10 @@
 
 #define H2_STREAM_KEEP 65536    /* of an answer, for a slow client: more is not welcome */
 #define H2_CONN_WINDOW (1 << 20)
+#define H2_NOISE_MAX (4 * H2_HEAD_MAX)
 #define H2_CLASSIC_MAX 8        /* streams of one connection that have a worker thread at a time */
+
+enum { DRAIN_NO, DRAIN_TOLD, DRAIN_LAST /* streams from now on are refused */ };
 
 typedef struct h2 h2_t;
 typedef struct h2_stream h2_stream_t;
@@ -77,8 +80,13 @@ struct h2 {
     h2_abuse_t abuse;
     loop_job_t job;
     size_t room;                /* as conn_send() said */
+    size_t noise;               /* bytes since the last frame that says something: PRIORITY and unknown ones are told to nobody */
+    int64_t due_usec;           /* of the timer; 0: none is set */
+    int64_t idle_usec;          /* no stream since then; 0: there is one */
+    int64_t told_usec;          /* draining: the notice */
+    int64_t rested_usec;        /* when h2_abuse_rested() was last told */
     uint32_t open, classics;
-    uint8_t posted, busy, closing, draining, broken, timer_set;
+    uint8_t posted, busy, closing, draining, broken, calmed, served /* a stream was there */;
 };
 
 /* client_h2.c */
@@ -87,6 +95,14 @@ void h2_soon(h2_t *h);
 /** Sends what can be sent; not from within libnghttp2. */
 void h2_pump(h2_t *h);
 void h2_reset(h2_stream_t *s, uint32_t code);
+
+/* client_h2_time.c */
+/** After work: what is due next. */
+void h2_keep_time(h2_t *h);
+/** conn_codec_t.timer */
+void h2_time(conn_t *conn);
+/** The client is told, and a little later the connection ends with its last stream. */
+void h2_drain_begin(h2_t *h);
 
 /* client_h2_tell.c */
 extern const client_ops_t h2_stream_ops;

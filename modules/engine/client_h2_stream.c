@@ -1,10 +1,10 @@
 /*
  * client_h2_stream.c - a stream from its head to its end: begun as an exchange, or in the classic plane; its body goes on as far as it is taken.
  */
-#include <stdlib.h>
+#include "engine.h"
 
-#include <httpd.h>
 #include <http_core.h>
+#include <stdlib.h>
 
 #include "client_h2_inside.h"
 #include "h1_parse.h"
@@ -44,6 +44,7 @@ h2_stream_t *h2_stream_open(h2_t *h, int32_t id)
     }
     h->streams = s;
     h->open++;
+    ENGINE_ADD(engine_loop_of(h->conn->loop)->row->h2_streams, 1);
     return s;
 }
 

@@ -80,12 +80,12 @@ void client_begin(loop_job_t *job)
     w->readable = 1;
     w->pub.codec = engine_codec(w->pub.c);
     takeover_uncount(w);
+    conn_phase(&w->pub, CONN_IDLE, NULL);
     if (loop_watch_add(w->pub.loop, &w->watch) != 0 || w->pub.codec->open(&w->pub) != 0) {
         w->pub.codec = NULL;
         client_act(w, WANT_FREE);
         return;
     }
-    conn_phase(&w->pub, CONN_IDLE, NULL);
     if (el->draining) {
         client_drain(w);
     }

@@ -22,6 +22,7 @@
 #include "gate_core.h"
 #include "gate_log.h"
 #include "gate_section.h"
+#include "h2_abuse.h"
 #include "loop.h"
 #include "outbox.h"
 #include "read_limits.h"
@@ -70,6 +71,8 @@ typedef struct {
     _Atomic int64_t at[CONN_AT_COUNT];
     _Atomic int64_t exchanges;  /* express, in flight */
     _Atomic uint64_t reason[ENGINE_REASONS];
+    _Atomic uint64_t h2_connections, h2_streams;
+    _Atomic uint64_t h2_calmed[H2_USELESS_KINDS]; /* connections closed for abuse, by kind */
 } engine_row_t;
 
 apr_status_t engine_counts_open(server_rec *s);

@@ -15,8 +15,9 @@
 #include <string.h>
 
 #include "engine_parts.h"
+#include "h2_negotiate.h"
 
-#define ZONE_LAYOUT 1u
+#define ZONE_LAYOUT 2u
 #define LAST_REASON (ENGINE_REASONS - 1)
 
 typedef struct {
@@ -117,6 +118,7 @@ int engine_reason(const char *why)
 
 typedef struct {
     uint64_t taken, closed, classic, express, reason[ENGINE_REASONS];
+    uint64_t h2_connections, h2_streams, h2_calmed[H2_USELESS_KINDS];
     int64_t at[CONN_AT_COUNT], exchanges;
 } sum_t;
 
@@ -135,12 +137,36 @@ static void add_up(sum_t *sum)
         for (int k = 0; k < ENGINE_REASONS; k++) {
             sum->reason[k] += atomic_load(&((engine_row_t *)row)->reason[k]);
         }
+        sum->h2_connections += atomic_load(&((engine_row_t *)row)->h2_connections);
+        sum->h2_streams += atomic_load(&((engine_row_t *)row)->h2_streams);
+        for (int k = 0; k < H2_USELESS_KINDS; k++) {
+            sum->h2_calmed[k] += atomic_load(&((engine_row_t *)row)->h2_calmed[k]);
+        }
         if (gate_seat_live(gate_core()->seats, i / (uint32_t)loops_each)) {
             for (int k = 0; k < CONN_AT_COUNT; k++) {
                 sum->at[k] += atomic_load(&((engine_row_t *)row)->at[k]);
             }
             sum->exchanges += atomic_load(&((engine_row_t *)row)->exchanges);
         }
+    }
+}
+
+static void gather_http2(gate_node_t *out, const sum_t *sum)
+{
+    static const gate_metric_t connections = { "engine_http2_connections", "Client connections that spoke HTTP/2 with the engine", NULL, NULL };
+    static const gate_metric_t streams = { "engine_http2_streams", "Requests over HTTP/2 on them", NULL, NULL };
+    gate_metric_t *closed = apr_palloc(out->pool, H2_USELESS_KINDS * sizeof *closed);
+    gate_node_t *http2 = gate_put_object(out, "http2"), *kinds;
+
+    gate_put_text(http2, "left_to_mod_http2_because_of", h2_negotiate_refuses());
+    gate_put_count(http2, "connections", sum->h2_connections, &connections);
+    gate_put_count(http2, "streams", sum->h2_streams, &streams);
+    kinds = gate_put_object(http2, "closed_for_abuse");
+    for (int i = 0; i < H2_USELESS_KINDS; i++) {
+        const char *key = h2_abuse_key((h2_useless_e)i);
+
+        closed[i] = (gate_metric_t){ "engine_http2_closed", "Connections closed because the client asked for much that led to nothing", "kind", key };
+        gate_put_count(kinds, key, sum->h2_calmed[i], &closed[i]);
     }
 }
 
@@ -183,6 +209,7 @@ static void gather(gate_node_t *out, void *ctx)
                                           : "other reasons", sum.reason[i], NULL);
         }
     }
+    gather_http2(out, &sum);
     engine_parts_gather(out);
 }
 
@@ -201,6 +228,7 @@ static void explain(gate_node_t *out, const gate_view_t *view, void *request, vo
         gate_put_text(out, "why", "GateEngine is off for this vhost");
         return;
     }
+    gate_put_text(out, "http2_by", h2_negotiate_tell(out->pool, r->server));
     engine_parts_explain(out, view, r);
 }
 

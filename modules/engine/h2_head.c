@@ -30,11 +30,11 @@ static int make_room(h2_ask_t *ask, size_t more)
     size_t want = ask->len + more;
     char *grown;
 
-    if (want <= ask->room) {
-        return 1;
-    }
     if (want > H2_HEAD_MAX) {
         return 0;
+    }
+    if (want <= ask->room) {
+        return 1;
     }
     want = want < 2048 ? 2048 : want * 2;
     grown = realloc(ask->bytes, want);

@@ -4,6 +4,7 @@
 
 #include <apr_hash.h>
 #include <apr_strings.h>
+#include <http_core.h>
 #include <http_protocol.h>
 #include <http_ssl.h>
 #include <mod_ssl.h>
@@ -135,6 +136,22 @@ const h2_settings_t *h2_settings_of(const server_rec *s)
 const char *h2_negotiate_refuses(void)
 {
     return refuses;
+}
+
+const char *h2_negotiate_tell(apr_pool_t *p, const server_rec *s)
+{
+    const core_server_config *core = ap_get_core_module_config(s->module_config);
+
+    if (!usable) {
+        return "mod_http2, as mod_gate_upstream is not loaded";
+    }
+    if (refuses) {
+        return apr_pstrcat(p, "mod_http2, because of ", refuses, NULL);
+    }
+    if (!ap_array_str_contains(core->protocols, "h2") && !ap_array_str_contains(core->protocols, "h2c")) {
+        return "nobody: Protocols has neither h2 nor h2c";
+    }
+    return "the engine";
 }
 
 /* --- the protocol hooks --- */

@@ -30,6 +30,8 @@ int h2_may_be_direct(conn_rec *c);
 /** .. and has. */
 void h2_begin_direct(conn_rec *c);
 const h2_settings_t *h2_settings_of(const server_rec *s);
+/** Who speaks HTTP/2 with the clients of a server for which GateEngine is on, in words; in p or static. */
+const char *h2_negotiate_tell(apr_pool_t *p, const server_rec *s);
 /** Why HTTP/2 is left to mod_http2: "H2Push (file:line)"; NULL: it is not. */
 const char *h2_negotiate_refuses(void);
 

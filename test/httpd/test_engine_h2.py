@@ -357,42 +357,6 @@ def test_trailers_of_an_h2c_member(lab):
 
 # --- abuse ---------------------------------------------------------------------------------------
 
-def flood(client, data, times):
-    try:
-        for _ in range(times):
-            client.send(data)
-    except OSError:
-        pass
-
-
-@pytest.mark.parametrize("what", ["resets", "pings", "settings", "empty"])
-def test_floods(lab, what):
-    member = lab.upstream("m1")
-    member.behave({"delay": 2.0}, path="/slow")
-    httpd = serve(lab, [member], log_level="notice gate_engine:info")
-    with Http2(httpd.tls_port) as client:
-        if what == "resets":
-            try:
-                for _ in range(400):
-                    client.send(frame(RST, 0, client.ask("/slow"), struct.pack(">I", CANCEL)))
-            except OSError:
-                pass
-        elif what == "pings":
-            flood(client, frame(PING, 0, 0, b"12345678") * 10, 200)
-        elif what == "settings":
-            flood(client, frame(SETTINGS) * 10, 200)
-        else:
-            stream = client.ask("/slow", "POST", end=False)
-            flood(client, frame(DATA, 0, stream) * 10, 200)
-        try:
-            last = client.goaway()
-        except OSError:
-            last = None
-        assert last is None or last[1] == CALM
-    httpd.wait_log("GATE1700.*" + {"resets": "resets", "pings": "control", "settings": "control", "empty": "empty"}[what])
-    assert wait_until(lambda: no_exchange_left(httpd))
-
-
 def test_bad_requests(lab):
     member = lab.upstream("m1")
     httpd = serve(lab, [member])

@@ -284,6 +284,18 @@ static void test_trailers(void **state)
     assert_nv(&reply, 0, "grpc-status", "0");
 }
 
+static int until(h2_abuse_t *a, h2_useless_e what)
+{
+    int i = 0;
+
+    h2_abuse_begin(a);
+    while (!h2_abuse_useless(a, what)) {
+        assert_true(i++ <= H2_CREDIT);
+    }
+    assert_int_equal(h2_abuse_worst(a), what);
+    return i;
+}
+
 static void test_credit(void **state)
 {
     h2_abuse_t a;
@@ -295,25 +307,69 @@ static void test_credit(void **state)
         assert_int_equal(h2_abuse_useless(&a, H2_USELESS_RESET), 0);
         h2_abuse_answered(&a);
     }
-    for (i = 0; !h2_abuse_useless(&a, H2_USELESS_RESET); i++) {
-        assert_true(i < H2_CREDIT);
-    }
-    assert_string_equal(h2_abuse_word(&a), "resets");
+    assert_int_equal(until(&a, H2_USELESS_RESET), 100);
+    assert_int_equal(until(&a, H2_USELESS_BROKEN), 100);
+    assert_int_equal(until(&a, H2_USELESS_HEAD), 20);
+    assert_int_equal(until(&a, H2_USELESS_CONTROL), H2_CREDIT);
+    assert_int_equal(until(&a, H2_USELESS_EMPTY), H2_CREDIT);
+    assert_int_equal(until(&a, H2_USELESS_FLOOD), 0);
     h2_abuse_begin(&a);
-    for (i = 0; !h2_abuse_useless(&a, H2_USELESS_CONTROL); i++) {
-        assert_true(i <= H2_CREDIT);
-    }
-    assert_string_equal(h2_abuse_word(&a), "control frames");
     h2_abuse_received(&a, (size_t)1 << 40);
     h2_abuse_received(&a, 1);
-    assert_int_equal(a.credit, H2_CREDIT);
     h2_abuse_received(&a, 0);
+    h2_abuse_rested(&a, INT64_MAX);
+    h2_abuse_rested(&a, -1);
     assert_int_equal(a.credit, H2_CREDIT);
+    for (i = 0; i < 100000; i++) { /* ten a second are nothing */
+        assert_int_equal(h2_abuse_useless(&a, H2_USELESS_CONTROL), 0);
+        if (i % 10 == 9) {
+            h2_abuse_rested(&a, 1);
+        }
+    }
+}
+
+static void test_credit_of_windows(void **state)
+{
+    h2_abuse_t a;
+    int i;
+
+    (void)state;
     h2_abuse_begin(&a);
-    for (i = 0; !h2_abuse_useless(&a, H2_USELESS_EMPTY); i++) {
+    for (i = 0; i < 100000; i++) { /* two updates for each frame, and some frames that a window cuts */
+        assert_int_equal(h2_abuse_update(&a), 0);
+        assert_int_equal(h2_abuse_update(&a), 0);
+        assert_int_equal(h2_abuse_sent(&a, i % 5 ? 16384 : 1, i % 5 == 0), 0);
+    }
+    for (i = 0; !h2_abuse_update(&a); i++) {
+        assert_true(i <= 2 * H2_CREDIT);
+    }
+    assert_int_equal(h2_abuse_worst(&a), H2_USELESS_WINDOW);
+    h2_abuse_begin(&a);
+    for (i = 0; !h2_abuse_sent(&a, 1, 1); i++) {
         assert_true(i <= H2_CREDIT);
     }
-    assert_string_equal(h2_abuse_word(&a), "empty frames");
+    h2_abuse_begin(&a);
+    for (i = 0; i < 100000; i++) { /* small messages into large windows are fine */
+        assert_int_equal(h2_abuse_sent(&a, 10, 0), 0);
+    }
+}
+
+static void test_too_large(void **state)
+{
+    static char value[3000];
+    h2_ask_t ask = { 0 };
+    int i;
+
+    (void)state;
+    memset(value, 'v', sizeof value);
+    begin(&ask, "GET", "/");
+    for (i = 0; ask.state == H2_HEAD_GOOD; i++) {
+        h2_ask_field(&ask, "x-field", 7, value, sizeof value);
+        assert_true(ask.len <= H2_HEAD_MAX);
+    }
+    assert_int_equal(ask.state, H2_HEAD_LARGE);
+    assert_true(i > 20);
+    h2_ask_end(&ask);
 }
 
 int main(void)
@@ -322,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_request), cmocka_unit_test(test_request_trailers), cmocka_unit_test(test_websocket),
                                         cmocka_unit_test(test_scheme), cmocka_unit_test(test_text_is_read), cmocka_unit_test(test_refused), cmocka_unit_test(test_large),
         cmocka_unit_test(test_reply),   cmocka_unit_test(test_trailers),     cmocka_unit_test(test_credit),
+        cmocka_unit_test(test_credit_of_windows), cmocka_unit_test(test_too_large),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,6 +143,7 @@ void route_remote(const route_t *route, conn_rec *c, const request_head_t *head,
 #define ROUTE_HOSTS 1024        /* a client may make up as many as it likes */
 #define ROUTE_VIEWS 64          /* chains of servers */
 #define ROUTE_HOST_BYTES 80
+#define ROUTE_TLS_FINE 4        /* vhosts, of a connection */
 #define ROUTE_CLIENT_HOST_BYTES 48 /* the last one, kept with the connection */
 #define ROUTE_PATH_BYTES 16384
 
@@ -174,11 +175,11 @@ struct route_client {
     conn_rec *c;
     server_rec *server;         /* of host */
     struct route_view *view;
-    server_rec *tls_fine;       /* mod_ssl agreed to it */
+    server_rec *tls_fine[ROUTE_TLS_FINE]; /* mod_ssl agreed to them: browsers ask for several hosts on one connection */
     request_rec *tls_request;
     const route_t *allowed;     /* by Require, until: */
     int64_t allowed_until_usec;
-    uint8_t tls;
+    uint8_t tls, tls_next;
     uint8_t host_len;
     char host[ROUTE_CLIENT_HOST_BYTES];
 };

@@ -48,7 +48,7 @@ static server_rec *server_of_host(route_client_t *client, const request_head_t *
 
 /*
  * Is the vhost certainly the one of the handshake? Its name is the one that the client asked for there; or it asked for none, and it is the
- * address's first. Others may be as good to mod_ssl, or be held against their own ciphers: that is for the classic plane to say.
+ * address's first. With another that is as good to mod_ssl, TLS before 1.3 may be asked for the ciphers of that one in a new handshake.
  */
 static int is_of_handshake(const route_client_t *client, const server_rec *server, request_rec *r)
 {
@@ -58,6 +58,13 @@ static int is_of_handshake(const route_client_t *client, const server_rec *serve
         return server == client->c->base_server;
     }
     return r->hostname && strcasecmp(asked, r->hostname) == 0;
+}
+
+static int has_no_renegotiation(const route_client_t *client, request_rec *r)
+{
+    const char *protocol = ap_ssl_var_lookup(r->pool, client->c->base_server, client->c, r, "SSL_PROTOCOL");
+
+    return protocol && strcmp(protocol, "TLSv1.3") == 0;
 }
 
 /*
@@ -73,7 +80,7 @@ static int tls_agrees(route_client_t *client, server_rec *server, const request_
         return 1;
     }
     r = route_request_bare(server, client->c, head, client->tls_request ? client->table->scratch : client->c->pool);
-    agrees = route_hooks.ssl_read(r) == DECLINED && is_of_handshake(client, server, r);
+    agrees = route_hooks.ssl_read(r) == DECLINED && (is_of_handshake(client, server, r) || has_no_renegotiation(client, r));
     if (!client->tls_request) {
         client->tls_request = r;
     }
@@ -82,9 +89,21 @@ static int tls_agrees(route_client_t *client, server_rec *server, const request_
         apr_pool_clear(client->table->scratch);
     }
     if (agrees) {
-        client->tls_fine = server;
+        client->tls_fine[client->tls_next++ % ROUTE_TLS_FINE] = server;
     }
     return agrees;
+}
+
+static int is_fine(const route_client_t *client, const server_rec *server)
+{
+    int i;
+
+    for (i = 0; i < ROUTE_TLS_FINE; i++) {
+        if (client->tls_fine[i] == server) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 server_rec *route_server(route_client_t *client, const request_head_t *head)
@@ -107,7 +126,7 @@ server_rec *route_server(route_client_t *client, const request_head_t *head)
             memcpy(client->host, head->host.at, head->host.len);
         }
     }
-    if (server && client->tls && client->tls_fine != server && !tls_agrees(client, server, head)) {
+    if (server && client->tls && !is_fine(client, server) && !tls_agrees(client, server, head)) {
         return NULL;
     }
     return server;

@@ -46,10 +46,12 @@ class BadAnswer(Exception):
     """The server's bytes are no complete answer."""
 
 
-def _tls(sock, sni, alpn):
+def _tls(sock, sni, alpn, tls_max=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if tls_max:
+        context.maximum_version = tls_max
     if alpn:
         context.set_alpn_protocols(alpn)
     try:
@@ -64,14 +66,14 @@ class Connection:
     it is TLS in any case, and what is done first with it says what is spoken: request() HTTP/2 where that can say it, all else HTTP/1.1.
     """
 
-    def __init__(self, port, host="127.0.0.1", tls=False, timeout=15.0, source=None, sni="localhost", alpn=None):
+    def __init__(self, port, host="127.0.0.1", tls=False, timeout=15.0, source=None, sni="localhost", alpn=None, tls_max=None):
         self.tcp = socket.create_connection((host, port), timeout, (source, 0) if source else None)
         self.tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.h2 = None
         self.undecided = port in h2client.PORTS and alpn is None
         if not self.undecided:
-            self.sock = _tls(self.tcp, sni, alpn) if tls else self.tcp
+            self.sock = _tls(self.tcp, sni, alpn, tls_max) if tls else self.tcp
 
     def __getattr__(self, name):
         """sock is there as soon as somebody wants it."""

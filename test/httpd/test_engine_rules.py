@@ -6,11 +6,12 @@ import gzip
 import json
 import re
 import shutil
+import ssl
 import subprocess
 
 import pytest
 
-from clients import get, request
+from clients import Connection, get, request
 from groups import group
 from procs import wait_until
 
@@ -192,3 +193,35 @@ def test_over_tls(lab):
         assert get(httpd, path, tls=True).status == 200
     assert [dict(r["headers"])["X-Protocol"][:5] for r in member.requests()] == ["TLSv1", "TLSv1"]
     assert httpd.planes(2) == {"express": 2}
+
+
+TLS_HOST = ("</VirtualHost>\n<VirtualHost *:${{TLS_PORT}}>\nServerName {name}\nSSLEngine on\nSSLCertificateFile ${{ROOT}}/conf/cert.pem\n"
+            "SSLCertificateKeyFile ${{ROOT}}/conf/key.pem\nGateEngine {engine}\n{lines}\n" 'ProxyPass "/" "gate://app/"\n')
+TLS_HOSTS = [("same", ""), ("other-ciphers", "SSLCipherSuite AES128-SHA256"), ("strict", "SSLStrictSNIVHostCheck on")]
+
+
+def test_hosts_of_one_connection(lab):
+    """A browser asks for all hosts of a certificate on one connection: as mod_ssl allows it, express."""
+    member, said, planes = lab.upstream(), {}, {}
+    for plane in ("classic", "express"):
+        httpd = lab.httpd(group("app", [member]), tls=True, plane=plane,
+                          vhost='ProxyPass "/" "gate://app/"\n' + "".join(TLS_HOST.format(name=name, lines=lines, engine="on" if plane == "express" else "off")
+                                                                         for name, lines in TLS_HOSTS))
+        httpd.expect("AH0203[23]", "AH01909")
+        said[plane] = []
+        for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+            for sni in ("localhost", "same", None):
+                for host in ("localhost", "same", "other-ciphers", "strict", "localhost"):
+                    with Connection(httpd.tls_port, tls=True, sni=sni, tls_max=version) as client:
+                        answers = [client.request("/a", host=host).status]
+                        if answers == [200]:
+                            answers.append(client.request("/a").status)
+                    said[plane].append((version, sni, host, answers))
+            httpd.access(sum(len(answers) for *_, answers in said[plane]))  # in order: 1.3 before 1.2
+        lines = httpd.access(sum(len(answers) for *_, answers in said[plane]))
+        planes[plane] = [(line["host"], line["status"], line["plane"]) for line in lines]
+    assert said["express"] == said["classic"]
+    assert any(403 in answers or 421 in answers for *_, answers in said["classic"]), "mod_ssl objects to some"
+    assert ("same", 200, "express") in planes["express"] and ("same", 200, "classic") in planes["express"], "the latter before TLS 1.3"
+    first = sum(len(answers) for version, *_, answers in said["express"] if version == ssl.TLSVersion.TLSv1_3)
+    assert {plane for _, status, plane in planes["express"][:first] if status == 200} == {"express"}, "with TLS 1.3 nothing is left to be asked"

@@ -96,6 +96,12 @@ static eligible_word_t check_off(const char *args, unsigned doors)
     return first_is(args, "off no none disabled 0") ? neutral() : classic(NULL);
 }
 
+static eligible_word_t check_canonical(const char *args, unsigned doors)
+{
+    (void)doors;
+    return first_is(args, "dns") ? classic("names are looked up") : neutral();
+}
+
 static eligible_word_t check_on(const char *args, unsigned doors)
 {
     (void)doors;
@@ -391,7 +397,7 @@ static const row_t rows[] = {
       "ServerAdmin ServerName ServerSignature ServerRoot DefaultRuntimeDir ErrorLog ErrorLogFormat ServerAlias ServerPath Timeout "
       "ContentDigest Include IncludeOptional LogLevel NameVirtualHost ServerTokens LimitRequestLine LimitRequestFieldsize "
       "LimitRequestFields LimitRequestBody LimitXMLRequestBody Mutex MaxRanges MaxRangeOverlaps MaxRangeReversals RLimitCPU RLimitMEM "
-      "RLimitNPROC RegexDefaultOptions LimitInternalRecursion CGIPassAuth CGIVar QualifyRedirectURL AllowEncodedSlashes ScoreBoardFile "
+      "RLimitNPROC RegexDefaultOptions LimitInternalRecursion CGIPassAuth CGIVar QualifyRedirectURL UseCanonicalPhysicalPort AllowEncodedSlashes ScoreBoardFile "
       "ExtendedStatus SeeRequestTail PidFile MaxRequestsPerChild MaxConnectionsPerChild CoreDumpDirectory MaxMemFree ThreadStackSize "
       "EnableExceptionHook TraceEnable Protocols ProtocolsHonorOrder RegisterHttpMethod MergeSlashes ReceiveBufferSize Listen ListenBacklog "
       "ListenCoresBucketsRatio SendBufferSize User Group Warning",
@@ -467,7 +473,8 @@ static const struct {
     const char *module, *names;
     check_fn *check;
 } checks[] = {
-    { "core.c", "HostnameLookups UseCanonicalName UseCanonicalPhysicalPort StrictHostCheck MergeTrailers SetHandler", check_off },
+    { "core.c", "HostnameLookups StrictHostCheck MergeTrailers SetHandler", check_off },
+    { "core.c", "UseCanonicalName", check_canonical },
     { "core.c", "AddDefaultCharset", check_by_filter },
     { "core.c", "Options", check_options },
     { "core.c", "SetOutputFilter", check_filters },

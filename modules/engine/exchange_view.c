@@ -85,17 +85,23 @@ static const char *colon_of(span_t host)
     return i > 0 && host.at[i - 1] == ':' && (host.at[0] != '[' || (i > 1 && host.at[i - 2] == ']')) ? host.at + i - 1 : NULL;
 }
 
+/* As ap_get_server_port() does: UseCanonicalName and UseCanonicalPhysicalPort say in which order the three are asked. */
 static uint16_t port_of(const exchange_t *x, const char *digits, const char *end)
 {
+    const core_dir_config *core = ap_get_core_module_config(x->route->dir_conf);
+    unsigned local = core->use_canonical_phys_port == USE_CANONICAL_PHYS_PORT_ON && x->c->local_addr ? x->c->local_addr->port : 0;
     unsigned port = 0;
 
     while (digits < end && port <= 65535) {
         port = port * 10 + (unsigned)(*digits++ - '0');
     }
-    if (port > 0 && port <= 65535) {
-        return (uint16_t)port;
+    if (core->use_canonical_name == USE_CANONICAL_NAME_ON) {
+        port = x->server->port ? x->server->port : local;
     }
-    return x->server->port ? x->server->port : strcmp(x->view.scheme, "https") == 0 ? DEFAULT_HTTPS_PORT : DEFAULT_HTTP_PORT;
+    else if (port == 0 || port > 65535) {
+        port = local ? local : x->server->port;
+    }
+    return (uint16_t)(port ? port : strcmp(x->view.scheme, "https") == 0 ? DEFAULT_HTTPS_PORT : DEFAULT_HTTP_PORT);
 }
 
 /* As httpd keeps it in r->hostname: lower case, no brackets, no dot at its end. */
@@ -134,6 +140,17 @@ static const char *scheme_of(const exchange_t *x)
     return x->server->server_scheme ? x->server->server_scheme : "http";
 }
 
+/* As mod_proxy does; the route took it because it is a number above 0. */
+static void count_forward(exchange_t *x, field_t *field)
+{
+    const char *left = apr_psprintf(x->pool, "%" APR_INT64_T_FMT, apr_atoi64(text(x->pool, field->value)) - 1);
+
+    field->value = (span_t){ left, (uint32_t)strlen(left) };
+    if (x->r) {
+        apr_table_setn(x->r->headers_in, "Max-Forwards", left);
+    }
+}
+
 static const request_head_t *copy_head(exchange_t *x, const request_head_t *from)
 {
     request_head_t *head = apr_palloc(x->pool, sizeof *head);
@@ -151,6 +168,9 @@ static const request_head_t *copy_head(exchange_t *x, const request_head_t *from
 
         header_ops_apply(x->route->request_headers, &head->fields, &changed, x->pool);
         head->fields = changed;
+    }
+    if (head->fields.first[FIELD_MAX_FORWARDS]) {
+        count_forward(x, &head->fields.field[head->fields.first[FIELD_MAX_FORWARDS] - 1]);
     }
     return head;
 }

@@ -393,6 +393,22 @@ static route_t *make_route(route_table_t *table, const view_t *view, const set_t
 
 /* ---- finding ---------------------------------------------------------------------------------------------------------------- */
 
+/* Max-Forwards: one number above 0; others have an answer of mod_proxy's. */
+static int goes_on(const fields_t *fields)
+{
+    const field_t *f = fields_known(fields, FIELD_MAX_FORWARDS);
+    int64_t left = 0;
+    uint32_t i;
+
+    for (i = 0; i < f->value.len && i < 18; i++) {
+        if (f->value.at[i] < '0' || f->value.at[i] > '9') {
+            return 0;
+        }
+        left = left * 10 + (f->value.at[i] - '0');
+    }
+    return i == f->value.len && left > 0 && !(fields->repeated && fields_next(fields, f));
+}
+
 /* Methods and fields that make even an express route's request classic. */
 static const char *odd_request(const request_head_t *head)
 {
@@ -408,7 +424,7 @@ static const char *odd_request(const request_head_t *head)
     default:
         break;
     }
-    if (head->fields.first[FIELD_MAX_FORWARDS]) {
+    if (head->fields.first[FIELD_MAX_FORWARDS] && !goes_on(&head->fields)) {
         return "Max-Forwards";
     }
     if (head->path.len >= ROUTE_MATCH_BYTES) {

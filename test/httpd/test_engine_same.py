@@ -41,6 +41,12 @@ ProxyPass "/under/" "gate://app/below/"
 <Location "/private">
 Require ip 192.0.2.1
 </Location>
+<Location "/named">
+UseCanonicalName On
+</Location>
+<Location "/ported">
+UseCanonicalPhysicalPort On
+</Location>
 <Location "/small">
 LimitRequestBody 100
 </Location>
@@ -62,6 +68,8 @@ BEHAVIOUR = {
     "/teapot": {"status": 418, "reason": "I'm a teapot", "body": "tea\n"},
     "/hints": {"interim": [[103, [["Link", "</style.css>; rel=preload"]]]], "body": "hinted\n"},
     "/redirect": {"redirect": "/there", "body": "there\n"},
+    "/named/redirect": {"redirect": "/there", "body": "there\n"},
+    "/ported/redirect": {"redirect": "/there", "body": "there\n"},
     "/cookie": {"cookie": "session=1", "body": "eat\n"},
     "/cookies": {"headers": [["Set-Cookie", "a=1; Path=/"], ["Set-Cookie", "b=2; Path=/"], ["X-A", "1"], ["X-A", "2"]], "body": "two\n"},
     "/big": {"size": 300000},
@@ -192,6 +200,10 @@ CASES = {
     "private": (ask("/private/x"), 1),
     "forwarded": (ask("/ok", "X-Forwarded-For: 198.51.100.7", "X-Client: 198.51.100.8", "Via: 1.0 before"), 1),
     "max forwards": (ask("/ok", "Max-Forwards: 0", method="OPTIONS"), 1),
+    "max forwards left": (ask("/ok", "Max-Forwards: 0010") + ask("/ok", "Max-Forwards: 1"), 2),
+    "max forwards bad": (ask("/ok", "Max-Forwards: x"), 1),
+    "canonical name": (ask("/named/ok", host="other.example:81") + ask("/named/redirect", host="other.example"), 2),
+    "physical port": (ask("/ported/ok", host="other.example") + ask("/ported/redirect", host="other.example:81"), 2),
     "auth": (ask("/ok", "Authorization: Basic YTpi"), 1),
     "pipeline": (ask("/ok") + ask("/chunked") + ask("/missing") + post("/ok") + ask("/html"), 5),
     "pipeline, classic within": (ask("/ok") + ask("/local/x") + ask("/ok") + ask("/status/x") + ask("/ok"), 5),
@@ -209,7 +221,7 @@ CASES = {
 }
 
 # what a stock proxy does all day has to be express, or nothing is won
-EXPRESS = ["get", "query", "head", "post", "post chunked", "close", "1.0", "deflate", "answer chunked", "answer big", "answer missing",
+EXPRESS = ["max forwards left", "canonical name", "physical port", "get", "query", "head", "post", "post chunked", "close", "1.0", "deflate", "answer chunked", "answer big", "answer missing",
            "answer error", "answer redirect", "answer cookies", "answer none", "forwarded"]
 
 

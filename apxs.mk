@@ -78,9 +78,9 @@ GLUE_engine += exchange_view.c exchange_ask.c exchange_answer_head.c exchange_ou
 LOGIC_engine += exchange.c exchange_try.c exchange_body.c exchange_pass.c exchange_tell.c
 LOGIC_engine += origin.c origin_write.c origin_read.c origin_pool.c origin_connect.c origin_names.c origin_tls.c
 LIBS_engine = libnghttp2 libssl libcrypto
-LOGIC_engine += eligible_table.c header_ops.c
+LOGIC_engine += eligible_table.c eligible_rewrite.c header_ops.c
 GLUE_engine += client_h1.c client_h1_read.c client_h1_tell.c
-GLUE_engine += eligible.c eligible_tell.c route.c route_server.c route_path.c route_alias.c route_agent.c route_type.c route_ready.c route_reverse.c route_request.c output.c
+GLUE_engine += eligible.c eligible_tell.c route.c route_server.c route_path.c route_rewrite.c route_object.c route_alias.c route_agent.c route_type.c route_ready.c route_reverse.c route_request.c output.c
 
 MODULES = core upstream health cache access status engine
 

@@ -44,12 +44,24 @@ static const char *place_of(const ap_directive_t *node)
     return apr_psprintf(all.pool, "%s:%d", node->filename ? node->filename : "?", node->line_num);
 }
 
+static const char *reason(const ap_directive_t *node, const char *what)
+{
+    return apr_psprintf(all.pool, "%s%s%s%s (%s)", node->directive, *node->directive == '<' ? ">" : "", what ? ": " : "", what ? what : "",
+                        place_of(node));
+}
+
 /* The first reason is the one that is told. */
 static void object(eligible_scope_t *scope, const ap_directive_t *node, const char *what)
 {
     if (!scope->why) {
-        scope->why = apr_psprintf(all.pool, "%s%s%s%s (%s)", node->directive, *node->directive == '<' ? ">" : "", what ? ": " : "",
-                                  what ? what : "", place_of(node));
+        scope->why = reason(node, what);
+    }
+}
+
+static void object_if_rewriting(eligible_scope_t *scope, const ap_directive_t *node, const char *what)
+{
+    if (!scope->rewrite_why) {
+        scope->rewrite_why = reason(node, what);
     }
 }
 
@@ -165,9 +177,12 @@ static void take_directive(eligible_scope_t *scope, const ap_directive_t *node, 
         return;
     }
     word = eligible_directive(m->name, node->directive, node->args, in_section, eligible_doors());
-    scope->needs |= word.needs & ~(unsigned)ELIGIBLE_OUTPUT;
+    scope->needs |= word.needs & ~(unsigned)(ELIGIBLE_OUTPUT | ELIGIBLE_IF_REWRITING);
     switch (word.verdict) {
     case ELIGIBLE_NEUTRAL:
+        if (!in_section && strcasecmp(node->directive, "RewriteEngine") == 0) { /* off; the last word counts */
+            scope->needs &= ~(unsigned)ELIGIBLE_REWRITE;
+        }
         break;
     case ELIGIBLE_HONOURED:
         if (word.needs & ELIGIBLE_HEADERS) {
@@ -184,7 +199,7 @@ static void take_directive(eligible_scope_t *scope, const ap_directive_t *node, 
         }
         break;
     case ELIGIBLE_CLASSIC:
-        object(scope, node, word.why);
+        (word.needs & ELIGIBLE_IF_REWRITING ? object_if_rewriting : object)(scope, node, word.why);
         break;
     case ELIGIBLE_UNKNOWN:
         object(scope, node, apr_psprintf(all.pool, "of %s, unknown", m->name));
@@ -285,6 +300,27 @@ static void build_main(void)
     take_sections(ap_conftree, "<Proxy", "<ProxyMatch", all.proxies);
 }
 
+static void apply_to(eligible_scope_t *scope)
+{
+    if (!scope->why) {
+        scope->why = scope->rewrite_why;
+    }
+}
+
+/* RewriteEngine is on: what stands against its rules counts. */
+static void apply_rewriting(eligible_server_t *server)
+{
+    int i;
+
+    apply_to(&server->whole);
+    for (i = 0; i < server->locations; i++) {
+        apply_to(&server->location[i]);
+    }
+    for (i = 0; i < server->proxies; i++) {
+        apply_to(&server->proxy[i]);
+    }
+}
+
 static eligible_server_t *build_server(server_rec *s)
 {
     eligible_server_t *server = apr_pcalloc(all.pool, sizeof *server);
@@ -305,6 +341,9 @@ static eligible_server_t *build_server(server_rec *s)
     server->proxies = proxy->sec_proxy->nelts;
     server->location = sections_of(server, all.locations, vhost, "<Location", "<LocationMatch", server->locations);
     server->proxy = sections_of(server, all.proxies, vhost, "<Proxy", "<ProxyMatch", server->proxies);
+    if (server->whole.needs & ELIGIBLE_REWRITE) {
+        apply_rewriting(server);
+    }
     return server;
 }
 

@@ -20,6 +20,7 @@
 /* What stands in a scope. */
 typedef struct {
     const char *why;            /* classic, because "SetHandler (/etc/apache2/x.conf:12)"; NULL: nothing stands against express */
+    const char *rewrite_why;    /* what stands against it where RewriteEngine is on, in which case it is in why too; NULL */
     unsigned needs;             /* ELIGIBLE_*: what the engine has to do */
     header_ops_t *headers;      /* Header and RequestHeader, in order, without computed ones; NULL: none */
     apr_array_header_t *request_headers; /* char *: fields that RequestHeader lines name; NULL: none */

@@ -46,8 +46,7 @@ int eligible_next_word(const char **args, char *buf, int size)
     return len;
 }
 
-/* Is the word one of a list of words set apart by spaces? Case does not matter. */
-static int listed(const char *word, const char *list)
+int eligible_listed(const char *word, const char *list)
 {
     size_t len = strlen(word);
 
@@ -86,7 +85,7 @@ static int first_is(const char *args, const char *list)
 {
     char word[64];
 
-    return eligible_next_word(&args, word, sizeof word) > 0 && listed(word, list);
+    return eligible_next_word(&args, word, sizeof word) > 0 && eligible_listed(word, list);
 }
 
 /* Directives that are switched on by a word: off, none and the like are neutral. */
@@ -115,7 +114,7 @@ static eligible_word_t check_options(const char *args, unsigned doors)
 
     (void)doors;
     while (eligible_next_word(&args, word, sizeof word) >= 0) {
-        if (listed(word, "MultiViews +MultiViews")) {
+        if (eligible_listed(word, "MultiViews +MultiViews")) {
             return classic("MultiViews");
         }
     }
@@ -135,7 +134,7 @@ static int are_filters_known(const char *filters)
         }
         memcpy(one, filters, len);
         one[len] = '\0';
-        if (!listed(one, "DEFLATE BROTLI_COMPRESS INFLATE SUBSTITUTE Sed")) {
+        if (!eligible_listed(one, "DEFLATE BROTLI_COMPRESS INFLATE SUBSTITUTE Sed")) {
             return 0;
         }
         filters += len + (filters[len] == ';');
@@ -155,9 +154,9 @@ static eligible_word_t check_filters(const char *args, unsigned doors)
 }
 
 /* Variables that change how HTTP is spoken, with the client or with a member. */
-static int is_special_variable(const char *name)
+int eligible_special_variable(const char *name)
 {
-    return listed(name, "nokeepalive downgrade-1.0 force-response-1.0 force-no-vary redirect-carefully suppress-error-charset no-proxy "
+    return eligible_listed(name, "nokeepalive downgrade-1.0 force-response-1.0 force-no-vary redirect-carefully suppress-error-charset no-proxy "
                         "no-cache no-cache-everywhere ssl-unclean-shutdown ssl-accurate-shutdown ssl-secure-reneg")
            || strncasecmp(name, "proxy-", 6) == 0 || strncasecmp(name, "force-proxy-", 12) == 0;
 }
@@ -169,7 +168,7 @@ static eligible_word_t check_set_env(const char *args, unsigned doors)
     (void)doors;
     while (eligible_next_word(&args, word, sizeof word) >= 0) {
         word[strcspn(word, "=")] = '\0';
-        if (is_special_variable(word)) {
+        if (eligible_special_variable(word)) {
             return classic("a variable that changes how HTTP is spoken");
         }
     }
@@ -182,7 +181,7 @@ static eligible_word_t check_set_env_one(const char *args, unsigned doors)
     char word[256];
 
     (void)doors;
-    if (eligible_next_word(&args, word, sizeof word) < 0 || is_special_variable(word)) {
+    if (eligible_next_word(&args, word, sizeof word) < 0 || eligible_special_variable(word)) {
         return classic("a variable that changes how HTTP is spoken");
     }
     return honoured(ELIGIBLE_ENV);
@@ -197,7 +196,7 @@ static int sets_special(const char *args)
         const char *name = *word == '!' ? word + 1 : word;
 
         word[strcspn(word, "=")] = '\0';
-        if (is_special_variable(name)) {
+        if (eligible_special_variable(name)) {
             return 1;
         }
     }
@@ -223,7 +222,7 @@ static eligible_word_t check_set_env_if(const char *args, unsigned doors)
     if (eligible_next_word(&args, attribute, sizeof attribute) < 0 || eligible_next_word(&args, pattern, sizeof pattern) < 0) {
         return classic(NULL);
     }
-    if (listed(attribute, "Remote_Host")) {
+    if (eligible_listed(attribute, "Remote_Host")) {
         return classic("it looks up the client's name");
     }
     return sets_special(args) ? classic("a variable that changes how HTTP is spoken") : honoured(ELIGIBLE_ENV);
@@ -250,10 +249,10 @@ static eligible_word_t check_require(const char *args, unsigned doors)
     if (len > 0 && strcasecmp(word, "not") == 0) {
         len = eligible_next_word(&args, word, sizeof word);
     }
-    if (len > 0 && listed(word, "all ip local gate-set gate-country")) {
+    if (len > 0 && eligible_listed(word, "all ip local gate-set gate-country")) {
         return honoured(ELIGIBLE_AUTHZ);
     }
-    if (len > 0 && listed(word, "method env")) {
+    if (len > 0 && eligible_listed(word, "method env")) {
         return honoured(ELIGIBLE_AUTHZ | ELIGIBLE_AUTHZ_REQUEST);
     }
     return classic("a user, a name or an expression is asked for");
@@ -501,7 +500,6 @@ static const struct {
     { "mod_md.c", "MDRequireHttps", check_off },
     { "mod_remoteip.c", "RemoteIPProxyProtocol", check_off },
     { "mod_remoteip.c", "RemoteIPHeader RemoteIPProxiesHeader", check_remote },
-    { "mod_rewrite.c", "RewriteEngine", check_off },
     { "mod_proxy_express.c", "ProxyExpressEnable", check_off },
     { "mod_ssl.c", "SSLVerifyClient", check_ssl_verify },
     { "mod_ssl.c", "SSLOptions", check_ssl_options },
@@ -546,20 +544,23 @@ eligible_word_t eligible_directive(const char *module, const char *name, const c
         return unknown;
     }
     for (i = 0; i < sizeof checks / sizeof *checks; i++) {
-        if (strcmp(checks[i].module, module) == 0 && listed(name, checks[i].names)) {
+        if (strcmp(checks[i].module, module) == 0 && eligible_listed(name, checks[i].names)) {
             return checks[i].check(args ? args : "", doors);
         }
     }
-    if (strcmp(module, "mod_alias.c") == 0 && listed(name, redirects)) {
+    if (strcmp(module, "mod_alias.c") == 0 && eligible_listed(name, redirects)) {
         return in_section ? classic(NULL) : neutral(); /* a server's redirects come after its ProxyPass lines */
+    }
+    if (strcmp(module, "mod_rewrite.c") == 0) {
+        return eligible_rewrite(name, args ? args : "", in_section);
     }
     if (in_section && strcmp(module, "mod_ssl.c") == 0 && strncasecmp(name, "SSLProxy", 8) != 0) {
         return classic(NULL);
     }
-    if (listed(name, row->classic)) {
+    if (eligible_listed(name, row->classic)) {
         return classic(NULL);
     }
-    if (listed(name, row->neutral) || (row->neutral && strcmp(row->neutral, "*") == 0)) {
+    if (eligible_listed(name, row->neutral) || (row->neutral && strcmp(row->neutral, "*") == 0)) {
         return neutral();
     }
     return unknown;

@@ -27,7 +27,9 @@ enum {
     ELIGIBLE_REMOTE = 1024,     /* RemoteIPHeader: the client's address is another one than the connection's */
     ELIGIBLE_ASK = 2048,        /* RequestHeader with computed values: mod_headers itself runs on each request */
     ELIGIBLE_ANSWER = 4096,     /* Header with computed values, Expires*: the modules' output filters run on each answer */
-    ELIGIBLE_TLS = 8192         /* SSLRequireSSL */
+    ELIGIBLE_TLS = 8192,        /* SSLRequireSSL */
+    ELIGIBLE_REWRITE = 16384,   /* RewriteEngine on: mod_rewrite is asked whether its rules leave the request alone */
+    ELIGIBLE_IF_REWRITING = 32768 /* with CLASSIC: it counts where RewriteEngine is on */
 };
 
 typedef struct {
@@ -47,6 +49,15 @@ eligible_word_t eligible_directive(const char *module, const char *name, const c
 
 /** May this module hook phases of requests and still leave them to the engine? @return 0: unknown or not */
 int eligible_module(const char *module);
+
+/** The same for mod_rewrite's (eligible_rewrite.c): CLASSIC may count only where rewriting is on (ELIGIBLE_IF_REWRITING). */
+eligible_word_t eligible_rewrite(const char *name, const char *args, int in_section);
+
+/** Is the word one of a list of words set apart by spaces? Case does not matter. */
+int eligible_listed(const char *word, const char *list);
+
+/** Does this variable change how HTTP is spoken, with the client or with a member? */
+int eligible_special_variable(const char *name);
 
 /** Next word of a directive's arguments as httpd splits them (quotes, backslash). @return length put into buf (size bytes, cut); -1: none */
 int eligible_next_word(const char **args, char *buf, int size);

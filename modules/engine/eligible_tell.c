@@ -82,21 +82,32 @@ static void each_line(const eligible_server_t *server, apr_pool_t *p, line_fn *t
 
 /* ---- error log -------------------------------------------------------------------------------------------------------------- */
 
-static const char *name_of(const server_rec *s)
+/* With the ports of its addresses: virtual hosts often differ by them alone. */
+static const char *name_of(const server_rec *s, apr_pool_t *p)
 {
-    return s->server_hostname ? s->server_hostname : "the main server";
+    const char *name = s->server_hostname ? s->server_hostname : "the main server", *ports = "";
+    const server_addr_rec *at, *before;
+
+    for (at = s->addrs; s->is_virtual && at; at = at->next) {
+        for (before = s->addrs; before != at && before->host_port != at->host_port; before = before->next) {
+        }
+        if (before == at && at->host_port) {
+            ports = apr_psprintf(p, "%s%c%u", ports, *ports ? ',' : ':', at->host_port);
+        }
+    }
+    return !s->is_virtual && s->port ? apr_psprintf(p, "%s:%u", name, s->port) : apr_pstrcat(p, name, ports, NULL);
 }
 
 static void log_line(const line_t *line, void *ctx)
 {
-    (void)ctx;
+    const char *name = name_of(line->server->server, ctx);
+
     if (line->why) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, line->server->server, GATE_LOGNO(1460) "%s: %s: classic because of %s",
-                     name_of(line->server->server), line->what, line->why);
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, line->server->server, GATE_LOGNO(1460) "%s: %s: classic because of %s", name,
+                     line->what, line->why);
     }
     else {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, line->server->server, GATE_LOGNO(1461) "%s: %s: express",
-                     name_of(line->server->server), line->what);
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, line->server->server, GATE_LOGNO(1461) "%s: %s: express", name, line->what);
     }
 }
 
@@ -105,7 +116,7 @@ void eligible_tell(const eligible_server_t *server)
     apr_pool_t *p = NULL;
 
     if (apr_pool_create(&p, server->server->process->pool) == APR_SUCCESS) {
-        each_line(server, p, log_line, NULL);
+        each_line(server, p, log_line, p);
         apr_pool_destroy(p);
     }
 }
@@ -116,7 +127,7 @@ static void put_line(const line_t *line, void *ctx)
 {
     gate_node_t *one = gate_put_object(ctx, NULL);
 
-    gate_put_text(one, "server", name_of(line->server->server));
+    gate_put_text(one, "server", name_of(line->server->server, one->pool));
     gate_put_text(one, "route", line->what);
     gate_put_text(one, "plane", line->why ? "classic" : "express");
     gate_put_text(one, "why", line->why);

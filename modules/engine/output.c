@@ -5,14 +5,18 @@
 #include <http_config.h>
 #include <http_core.h>
 #include <http_protocol.h>
+#include <http_log.h>
 #include <http_request.h>
 #include <mod_core.h>
 #include <apr_buckets.h>
 #include <apr_strings.h>
 #include <util_filter.h>
 
+#include "gate_log.h"
 #include "output.h"
 #include "route_inside.h"
+
+APLOG_USE_MODULE(gate_engine);
 
 #define PIECE_BYTES 8192        /* buckets that have no more together are joined */
 
@@ -32,6 +36,7 @@ typedef struct {
     output_t *o;
     fields_t *fields;
     uint32_t room;
+    const char *bad;            /* name of a field that cannot be told */
 } lines_t;
 
 static int add_line(void *ctx, const char *name, const char *value)
@@ -40,7 +45,8 @@ static int add_line(void *ctx, const char *name, const char *value)
     fields_t *fields = lines->fields;
     field_t *f;
 
-    if (fields->count == lines->room) {
+    if (fields->count == lines->room || !*name || *ap_scan_http_token(name) || *ap_scan_http_field_content(value)) {
+        lines->bad = name;
         return 0;
     }
     f = &fields->field[fields->count++];
@@ -52,6 +58,12 @@ static int add_line(void *ctx, const char *name, const char *value)
         fields->first[f->known] = (uint16_t)fields->count;
     }
     return 1;
+}
+
+static void refuse(output_t *o, int status)
+{
+    o->told_head = o->refused = 1;
+    o->ops->refused(o->user, status);
 }
 
 /*
@@ -76,8 +88,12 @@ static void tell_head(output_t *o, int whole, uint64_t length)
     memset(&head.fields, 0, sizeof head.fields);
     head.fields.field = apr_palloc(r->pool, (lines.room + 1) * sizeof(field_t));
     head.fields.repeated = 1;
-    apr_table_do(add_line, &lines, r->err_headers_out, NULL);
-    apr_table_do(add_line, &lines, r->headers_out, NULL);
+    if (!apr_table_do(add_line, &lines, r->err_headers_out, NULL) || !apr_table_do(add_line, &lines, r->headers_out, NULL)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, GATE_LOGNO(1462)
+                      "a field of the answer has characters that are not allowed in one (%.64s): the client gets an error page", lines.bad);
+        refuse(o, HTTP_INTERNAL_SERVER_ERROR); /* as httpd's header filter does */
+        return;
+    }
     if (r->status != head.status) {
         const char *line = ap_get_status_line(r->status);
 
@@ -147,8 +163,7 @@ static apr_status_t pass(output_t *o, apr_bucket *e)
         return APR_SUCCESS;
     }
     if (AP_BUCKET_IS_ERROR(e) && !o->told_head) {
-        o->told_head = o->refused = 1;
-        o->ops->refused(o->user, ((ap_bucket_error *)e->data)->status);
+        refuse(o, ((ap_bucket_error *)e->data)->status);
         return APR_SUCCESS;
     }
     if (APR_BUCKET_IS_METADATA(e)) {

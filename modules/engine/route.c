@@ -13,7 +13,6 @@
 #include "route_inside.h"
 
 #define SETS_MAX 512           /* of sections that matched together, per server */
-#define AUTHZ_TTL_USEC 1000000  /* sets of addresses may change while a connection lasts */
 
 /* ---- what a loop remembers ------------------------------------------------------------------------------------------------- */
 
@@ -21,6 +20,7 @@
 typedef struct set {
     uint64_t bits[ROUTE_SET_WORDS];
     struct set *next;
+    ap_conf_vector_t *conf;     /* the server's and theirs */
     alias_t *own;               /* ProxyPass in a <Location>; NULL */
     route_t **route;            /* by alias; the last is own's */
 } set_t;
@@ -37,6 +37,7 @@ typedef struct route_view {
     const eligible_server_t *eligible;
     struct route_view *next;
     const char *why;            /* against everything here; NULL */
+    int rewrites;
     alias_t *alias;
     int aliases;
     section_t *section;
@@ -139,6 +140,10 @@ static view_t *make_view(route_table_t *table, view_t **chain, server_rec *serve
     if (!view->why && view->eligible->whole.why) {
         view->why = view->eligible->whole.why;
     }
+    view->rewrites = (view->eligible->whole.needs & ELIGIBLE_REWRITE) && route_hooks.rewrite;
+    if (view->rewrites && !view->why && route_rewrite_is_told(server)) {
+        view->why = "LogLevel has mod_rewrite tell what it does";
+    }
     if (!view->why) {
         view->none = make_set(table, view, nothing);
     }
@@ -190,8 +195,9 @@ static set_t *make_set(route_table_t *table, view_t *view, const uint64_t *bits)
             merged = merged ? ap_merge_per_dir_configs(table->pool, merged, one) : one;
         }
     }
+    set->conf = view->server->lookup_defaults;
     if (merged) {
-        merged = ap_merge_per_dir_configs(table->pool, view->server->lookup_defaults, merged);
+        set->conf = merged = ap_merge_per_dir_configs(table->pool, view->server->lookup_defaults, merged);
         dir = ap_get_module_config(merged, &proxy_module);
         if (dir && dir->alias) {
             set->own = apr_pcalloc(table->pool, sizeof *set->own);
@@ -379,6 +385,7 @@ static route_t *make_route(route_table_t *table, const view_t *view, const set_t
     route->index = table->routes++;
     route->env = apr_pcalloc(table->pool, sizeof *route->env);
     route->env->alias = alias;
+    route->env->rewrite_conf = set->conf;
     route->dir_conf = merge(table, view, set, alias);
     route->proxy = ap_get_module_config(view->server->module_config, &proxy_module);
     route->proxy_dir = ap_get_module_config(route->dir_conf, &proxy_module);
@@ -393,219 +400,35 @@ static route_t *make_route(route_table_t *table, const view_t *view, const set_t
 
 /* ---- finding ---------------------------------------------------------------------------------------------------------------- */
 
-/* Max-Forwards: one number above 0; others have an answer of mod_proxy's. */
-static int goes_on(const fields_t *fields)
-{
-    const field_t *f = fields_known(fields, FIELD_MAX_FORWARDS);
-    int64_t left = 0;
-    uint32_t i;
-
-    for (i = 0; i < f->value.len && i < 18; i++) {
-        if (f->value.at[i] < '0' || f->value.at[i] > '9') {
-            return 0;
-        }
-        left = left * 10 + (f->value.at[i] - '0');
-    }
-    return i == f->value.len && left > 0 && !(fields->repeated && fields_next(fields, f));
-}
-
-/* Methods and fields that make even an express route's request classic. */
-static const char *odd_request(const request_head_t *head)
-{
-    const field_t *upgrade;
-
-    switch (head->known) {
-    case METHOD_OTHER:
-        return "the method is not a common one";
-    case METHOD_TRACE:
-        return "TRACE";
-    case METHOD_CONNECT:
-        return "CONNECT";
-    default:
-        break;
-    }
-    if (head->fields.first[FIELD_MAX_FORWARDS] && !goes_on(&head->fields)) {
-        return "Max-Forwards";
-    }
-    if (head->path.len >= ROUTE_MATCH_BYTES) {
-        return "the path is very long";
-    }
-    if (head->query.len && memchr(head->query.at, '#', head->query.len)) {
-        return "a fragment in the target";
-    }
-    if (head->upgrade) {
-        upgrade = fields_known(&head->fields, FIELD_UPGRADE);
-        if (!upgrade || upgrade->value.len != 9 || strncasecmp(upgrade->value.at, "websocket", 9) != 0) {
-            return "Upgrade to something else than websocket";
-        }
-    }
-    return NULL;
-}
-
-static const char *odd_path(const view_t *view, request_head_t *head, route_path_t *other)
-{
-    if (!head->plain_path) {
-        if (!route_path_read(view->server, head, other)) {
-            return "the path is refused, or has none that can be told";
-        }
-        head->path = (span_t){ other->uri, other->len };
-    }
-    if (head->path.len >= 13 && memcmp(head->path.at, "/.well-known/", 13) == 0 && ap_find_linked_module("mod_md.c")) {
-        return "mod_md may answer for /.well-known/";
-    }
-    return NULL;
-}
-
 /* The first line that covers the path, as mod_proxy looks for it. */
-static const route_t *by_alias(route_table_t *table, view_t *view, set_t *set, const request_head_t *head, const alias_t **alias, const char **why)
+static const route_t *by_alias(route_table_t *table, view_t *view, set_t *set, const request_head_t *head, const char **why)
 {
+    const alias_t *alias = set->own;
     int i, at = -1;
 
-    *alias = NULL;
     if (set->own && alias_match(set->own, head->path.at, head->path.len)) {
         at = view->aliases;
-        *alias = set->own;
     }
     for (i = 0; at < 0 && i < view->aliases; i++) {
         if (alias_match(&view->alias[i], head->path.at, head->path.len)) {
             at = i;
-            *alias = &view->alias[i];
+            alias = &view->alias[i];
         }
     }
-    if (at < 0 || (*alias)->kind != ALIAS_GATE) {
+    if (at < 0 || alias->kind != ALIAS_GATE) {
         *why = "no ProxyPass leads it to a gate:// group";
         return NULL;
     }
     if (!set->route[at]) {
-        set->route[at] = make_route(table, view, set, *alias);
+        set->route[at] = make_route(table, view, set, alias);
     }
     return set->route[at];
-}
-
-/* @return NULL, or why it is classic */
-static const char *make_other_path(route_table_t *table, const route_t *route, const request_head_t *head, span_t *path, span_t *mapped)
-{
-    const char *raw, *encoded = route_path_for_member(route, head, table->scratch, &raw);
-    size_t len = encoded ? strlen(encoded) : 0, raw_len = encoded ? strcspn(raw, route->env->alias->raw ? "?" : "") : 0;
-
-    if (!encoded || len > sizeof table->path || raw_len > sizeof table->mapped) {
-        apr_pool_clear(table->scratch);
-        return encoded ? "the path is very long" : "its ProxyPass makes no path of it that can be told";
-    }
-    memcpy(table->path, encoded, len);
-    memcpy(table->mapped, raw, raw_len);
-    *path = (span_t){ table->path, (uint32_t)len };
-    *mapped = (span_t){ table->mapped, (uint32_t)raw_len };
-    apr_pool_clear(table->scratch);
-    return NULL;
-}
-
-/*
- * Base and the rest of the target: borrowed from the target where they stand there in one piece.
- * @param mapped  the same without the query; a base that stands alone has no name with a dot
- */
-static int make_path(route_table_t *table, const alias_t *alias, const request_head_t *head, span_t *path, span_t *mapped)
-{
-    const char *rest = head->target.at + alias->prefix_len;
-    uint32_t rest_len = head->target.len - alias->prefix_len;
-
-    *mapped = head->path.len > alias->prefix_len ? head->path : (span_t){ "/", 1 };
-    if (alias->base_len == 1 && alias->prefix_len && alias->prefix[alias->prefix_len - 1] == '/') {
-        *path = (span_t){ rest - 1, rest_len + 1 };
-        return 1;
-    }
-    if (alias->base_len == 0 && rest_len && *rest == '/') {
-        *path = (span_t){ rest, rest_len };
-        return 1;
-    }
-    if (alias->base_len + rest_len + 1 > ROUTE_PATH_BYTES) {
-        return 0;
-    }
-    if (alias->base_len == 0) { /* a query, or nothing */
-        table->path[0] = '/';
-        memcpy(table->path + 1, rest, rest_len);
-        *path = (span_t){ table->path, rest_len + 1 };
-        return 1;
-    }
-    memcpy(table->path, alias->base, alias->base_len);
-    memcpy(table->path + alias->base_len, rest, rest_len);
-    *path = (span_t){ table->path, alias->base_len + rest_len };
-    return 1;
-}
-
-/* Require, Allow and Deny, by httpd's own modules. @return 1 admitted */
-static int is_allowed(route_client_t *client, const route_t *route, const request_head_t *head)
-{
-    int64_t now = loop_now(client->table->loop);
-    route_ready_t ready = { 0 };
-    request_rec *r;
-    int rc;
-
-    if (client->allowed == route && now < client->allowed_until_usec) {
-        return 1;
-    }
-    r = route_request_bare(route->server, client->c, head, client->table->scratch);
-    r->per_dir_config = route->dir_conf;
-    r->proxyreq = PROXYREQ_REVERSE;
-    if (route->needs & ELIGIBLE_REMOTE) {
-        route_remote(route, client->c, head, client->table->scratch, &ready);
-        r->useragent_ip = (char *)ready.ip;
-        r->useragent_addr = ready.addr;
-    }
-    if (route->needs & ELIGIBLE_ENV) { /* what Require env can see; SetEnv comes later */
-        route_set_env_if(r, head);
-    }
-    rc = route_hooks.access_compat ? route_hooks.access_compat(r) : OK;
-    if (rc == OK || rc == DECLINED) {
-        rc = route_hooks.authz ? route_hooks.authz(r) : OK;
-    }
-    apr_pool_clear(client->table->scratch);
-    if (rc != OK) {
-        return 0;
-    }
-    if (!(route->needs & (ELIGIBLE_AUTHZ_REQUEST | ELIGIBLE_REMOTE))) {
-        client->allowed = route;
-        client->allowed_until_usec = now + AUTHZ_TTL_USEC;
-    }
-    return 1;
-}
-
-static const char *object_to_request(route_client_t *client, const route_t *route, const request_head_t *head, span_t mapped,
-                                     route_found_t *found)
-{
-    route_table_t *table = client->table;
-    const field_t *agent;
-    const char *why = NULL;
-
-    if (route->env->browsers) {
-        agent = fields_known(&head->fields, FIELD_USER_AGENT);
-        if (agent && head->fields.repeated && fields_next(&head->fields, agent)) {
-            return "more than one User-Agent";
-        }
-        if (route_agents_match(table->agents, route->env->browsers, agent ? &agent->value : NULL)) {
-            return "BrowserMatch knows this User-Agent";
-        }
-    }
-    if (!route_types_look(table->types, route, client->c, head, mapped, table->scratch, &found->content_type, &why)) {
-        return why;
-    }
-    if (route->needs & ELIGIBLE_TLS && !client->tls) {
-        return "SSLRequireSSL";
-    }
-    if (route->needs & ELIGIBLE_REMOTE && !route_remote_is_plain(route, head)) {
-        return "RemoteIPHeader's field is no list of addresses";
-    }
-    if (route->needs & ELIGIBLE_AUTHZ && !is_allowed(client, route, head)) {
-        return "access is not simply granted";
-    }
-    return NULL;
 }
 
 const route_t *route_find(route_client_t *client, server_rec *server, request_head_t *head, route_found_t *found)
 {
     route_table_t *table = client->table;
     const route_t *route;
-    const alias_t *alias;
     view_t *view = client->view;
     span_t mapped;
     set_t *set;
@@ -614,8 +437,8 @@ const route_t *route_find(route_client_t *client, server_rec *server, request_he
     if (!view || view->server != server) {
         client->view = view = view_of(table, server);
     }
-    if ((found->why = view->why) != NULL || (found->why = odd_request(head)) != NULL
-        || (found->why = odd_path(view, head, &table->other)) != NULL) {
+    if ((found->why = view->why) != NULL || (found->why = route_odd_request(head)) != NULL
+        || (found->why = route_odd_path(server, head, &table->other)) != NULL) {
         return NULL;
     }
     set = set_of(table, view, head);
@@ -623,20 +446,14 @@ const route_t *route_find(route_client_t *client, server_rec *server, request_he
         found->why = "too many different sets of sections";
         return NULL;
     }
-    route = by_alias(table, view, set, head, &alias, &found->why);
+    route = by_alias(table, view, set, head, &found->why);
     if (!route) {
         return NULL;
     }
-    if ((found->why = route->why) != NULL) {
-        return NULL;
-    }
-    if (!head->plain_path || alias->whole) {
-        found->why = make_other_path(table, route, head, &found->path, &mapped);
-    }
-    else if (!make_path(table, alias, head, &found->path, &mapped)) {
-        found->why = "the path is very long";
-    }
-    if (found->why || (found->why = object_to_request(client, route, head, mapped, found)) != NULL) {
+    if ((found->why = route->why) != NULL
+        || (view->rewrites && (found->why = route_rewrite(client, server, set->conf, view->eligible->whole.needs, head)) != NULL)
+        || (found->why = route_path_make(table, route, head, &found->path, &mapped)) != NULL
+        || (found->why = route_object(client, route, head, mapped, found)) != NULL) {
         return NULL;
     }
     return route;

@@ -67,6 +67,18 @@ int route_path_read(const server_rec *server, const request_head_t *head, route_
  */
 const char *route_path_for_member(const route_t *route, const request_head_t *head, apr_pool_t *p, const char **mapped);
 
+/* ---- mod_rewrite (route_rewrite.c) ------------------------------------------------------------------------------------------ */
+
+int route_rewrite_is_told(const server_rec *server);
+/**
+ * @param conf   server and sections, without <Proxy>
+ * @param needs  of the server
+ * @return NULL: the rules leave the request alone, but for variables; or why the classic plane has to run them
+ */
+const char *route_rewrite(const route_client_t *client, const server_rec *server, ap_conf_vector_t *conf, unsigned needs, const request_head_t *head);
+/** Sets the variables that the rules set, on a request that they leave alone. */
+void route_rewrite_env(request_rec *r, const route_t *route);
+
 /* ---- hooks of modules, by name (route_request.c) --------------------------------------------------------------------------- */
 
 typedef int route_hook_fn(request_rec *r);
@@ -77,6 +89,7 @@ typedef struct {
     route_hook_fn *core_create; /* makes what core's own functions rely on */
     route_hook_fn *ssl_read, *remote, *unique_id, *set_env_if_server;
     route_hook_fn *set_env_if_dir;
+    route_hook_fn *rewrite;     /* in translate_name */
     route_hook_fn *access_compat, *authz;
     route_hook_fn *mime;
     route_hook_fn *env, *ssl_fixup, *headers;
@@ -91,8 +104,12 @@ extern route_hooks_t route_hooks;
 /** In post_config: the lists are sorted then, and there are no threads. */
 void route_hooks_find(void);
 
-/** SetEnvIf and its kin, in both phases in which they run. */
-void route_set_env_if(request_rec *r, const request_head_t *head);
+/**
+ * SetEnvIf and its kin, in both phases in which they run, and what mod_rewrite sets in between.
+ * @param only_server  not in a section's phase
+ * @param route        NULL: no rewriting
+ */
+void route_set_env_if(request_rec *r, const request_head_t *head, int only_server, const route_t *route);
 /** A request_rec of a head, of a server, without a route: for looking at hosts and types. */
 request_rec *route_request_bare(server_rec *server, conn_rec *c, const request_head_t *head, apr_pool_t *p);
 
@@ -136,7 +153,7 @@ static inline uint32_t route_hash(const char *at, uint32_t len, uint32_t seed)
 /** @return 0: mod_remoteip would look up a name, which is not for a loop */
 int route_remote_is_plain(const route_t *route, const request_head_t *head);
 /** mod_remoteip's word: sets address, notes and fields of ready. */
-void route_remote(const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *p, route_ready_t *ready);
+void route_remote(const server_rec *server, conn_rec *c, const request_head_t *head, apr_pool_t *p, route_ready_t *ready);
 
 /* ---- what a loop remembers ------------------------------------------------------------------------------------------------- */
 
@@ -185,11 +202,24 @@ struct route_client {
 };
 
 struct route_env {
+    ap_conf_vector_t *rewrite_conf; /* what mod_rewrite sees: dir_conf without <Proxy> */
     const alias_t *alias;
     apr_array_header_t *remote_headers, *request_headers; /* char * */
     apr_array_header_t *browsers; /* ap_regex_t * */
     apr_array_header_t *types;    /* char *: AddOutputFilterByType's; NULL with output_types: whatever the type */
     int any_type;                 /* SetOutputFilter */
 };
+
+/** Path for the member, and mapped (route_path_for_member()), borrowed from head or in the table. @return NULL, or why it is classic */
+const char *route_path_make(route_table_t *table, const route_t *route, const request_head_t *head, span_t *path, span_t *mapped);
+
+/* ---- single requests that are classic (route_object.c) ---------------------------------------------------------------------- */
+
+/** For its method and fields. @return NULL, or why */
+const char *route_odd_request(const request_head_t *head);
+/** For its path, which is set to what httpd has in r->uri (in other). */
+const char *route_odd_path(const server_rec *server, request_head_t *head, route_path_t *other);
+/** For what the route asks of it: who sends it, over what. Sets found->content_type. */
+const char *route_object(route_client_t *client, const route_t *route, const request_head_t *head, span_t mapped, route_found_t *found);
 
 #endif

@@ -139,3 +139,62 @@ const char *route_path_for_member(const route_t *route, const request_head_t *he
     }
     return apr_pstrcat(p, "/", path, head->query.at ? "?" : "", head->query.at ? apr_pstrmemdup(p, head->query.at, head->query.len) : "", NULL);
 }
+
+/* @return NULL, or why it is classic */
+static const char *make_other_path(route_table_t *table, const route_t *route, const request_head_t *head, span_t *path, span_t *mapped)
+{
+    const char *raw, *encoded = route_path_for_member(route, head, table->scratch, &raw);
+    size_t len = encoded ? strlen(encoded) : 0, raw_len = encoded ? strcspn(raw, route->env->alias->raw ? "?" : "") : 0;
+
+    if (!encoded || len > sizeof table->path || raw_len > sizeof table->mapped) {
+        apr_pool_clear(table->scratch);
+        return encoded ? "the path is very long" : "its ProxyPass makes no path of it that can be told";
+    }
+    memcpy(table->path, encoded, len);
+    memcpy(table->mapped, raw, raw_len);
+    *path = (span_t){ table->path, (uint32_t)len };
+    *mapped = (span_t){ table->mapped, (uint32_t)raw_len };
+    apr_pool_clear(table->scratch);
+    return NULL;
+}
+
+/*
+ * Base and the rest of the target: borrowed from the target where they stand there in one piece.
+ * @param mapped  the same without the query; a base that stands alone has no name with a dot
+ */
+static int make_plain_path(route_table_t *table, const alias_t *alias, const request_head_t *head, span_t *path, span_t *mapped)
+{
+    const char *rest = head->target.at + alias->prefix_len;
+    uint32_t rest_len = head->target.len - alias->prefix_len;
+
+    *mapped = head->path.len > alias->prefix_len ? head->path : (span_t){ "/", 1 };
+    if (alias->base_len == 1 && alias->prefix_len && alias->prefix[alias->prefix_len - 1] == '/') {
+        *path = (span_t){ rest - 1, rest_len + 1 };
+        return 1;
+    }
+    if (alias->base_len == 0 && rest_len && *rest == '/') {
+        *path = (span_t){ rest, rest_len };
+        return 1;
+    }
+    if (alias->base_len + rest_len + 1 > ROUTE_PATH_BYTES) {
+        return 0;
+    }
+    if (alias->base_len == 0) { /* a query, or nothing */
+        table->path[0] = '/';
+        memcpy(table->path + 1, rest, rest_len);
+        *path = (span_t){ table->path, rest_len + 1 };
+        return 1;
+    }
+    memcpy(table->path, alias->base, alias->base_len);
+    memcpy(table->path + alias->base_len, rest, rest_len);
+    *path = (span_t){ table->path, alias->base_len + rest_len };
+    return 1;
+}
+
+const char *route_path_make(route_table_t *table, const route_t *route, const request_head_t *head, span_t *path, span_t *mapped)
+{
+    if (!head->plain_path || route->env->alias->whole) {
+        return make_other_path(table, route, head, path, mapped);
+    }
+    return make_plain_path(table, route->env->alias, head, path, mapped) ? NULL : "the path is very long";
+}

@@ -71,9 +71,9 @@ static const fields_t *fields_of(const apr_table_t *table, const fields_t *befor
     return now;
 }
 
-void route_remote(const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *p, route_ready_t *ready)
+void route_remote(const server_rec *server, conn_rec *c, const request_head_t *head, apr_pool_t *p, route_ready_t *ready)
 {
-    request_rec *r = route_request_bare(route->server, c, head, p);
+    request_rec *r = route_request_bare((server_rec *)server, c, head, p);
 
     if (route_hooks.remote) {
         route_hooks.remote(r);
@@ -94,7 +94,7 @@ const route_ready_t *route_ready(const route_t *route, conn_rec *c, const reques
     ready->ip = c->client_ip;
     ready->addr = c->client_addr;
     if (route->needs & ELIGIBLE_REMOTE) {
-        route_remote(route, c, head, p, ready);
+        route_remote(route->server, c, head, p, ready);
     }
     if (route->needs & ELIGIBLE_ASK && route_hooks.headers) {
         if (ready->fields) {

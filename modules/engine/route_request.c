@@ -72,6 +72,7 @@ void route_hooks_find(void)
     h->remote = (route_hook_fn *)find(ap_hook_get_post_read_request(), "mod_remoteip.c");
     h->unique_id = (route_hook_fn *)find(ap_hook_get_post_read_request(), "mod_unique_id.c");
     h->set_env_if_server = (route_hook_fn *)find(ap_hook_get_post_read_request(), "mod_setenvif.c");
+    h->rewrite = (route_hook_fn *)find(ap_hook_get_translate_name(), "mod_rewrite.c");
     h->set_env_if_dir = (route_hook_fn *)find(ap_hook_get_header_parser(), "mod_setenvif.c");
     h->access_compat = (route_hook_fn *)find(ap_hook_get_access_checker(), "mod_access_compat.c");
     h->authz = (route_hook_fn *)find(ap_hook_get_access_checker_ex(), "mod_authz_core.c");
@@ -255,19 +256,24 @@ static const char *filename_of(const route_t *route, const request_head_t *head,
     return plain_filename_of(route, head, p);
 }
 
-void route_set_env_if(request_rec *r, const request_head_t *head)
+void route_set_env_if(request_rec *r, const request_head_t *head, int only_server, const route_t *route)
 {
+    int sets = route_hooks.set_env_if_server && (!route || route->needs & ELIGIBLE_ENV);
     char *uri = r->uri;
 
-    if (!route_hooks.set_env_if_server) {
-        return;
+    if (sets) {
+        if (!head->plain_path) { /* the server's lines come before the path is decoded */
+            r->uri = text(r->pool, route_path_sent(head));
+        }
+        route_hooks.set_env_if_server(r);
+        r->uri = uri;
     }
-    if (!head->plain_path) { /* the server's lines come before the path is decoded */
-        r->uri = text(r->pool, route_path_sent(head));
+    if (route && route->needs & ELIGIBLE_REWRITE && route_hooks.rewrite) {
+        route_rewrite_env(r, route);
     }
-    route_hooks.set_env_if_server(r);
-    r->uri = uri;
-    route_hooks.set_env_if_dir(r);
+    if (sets && !only_server) {
+        route_hooks.set_env_if_dir(r);
+    }
 }
 
 static void set_variables(request_rec *r, const route_t *route, const request_head_t *head)
@@ -275,8 +281,8 @@ static void set_variables(request_rec *r, const route_t *route, const request_he
     if (route_hooks.unique_id) {
         route_hooks.unique_id(r);
     }
+    route_set_env_if(r, head, 0, route);
     if (route->needs & ELIGIBLE_ENV) {
-        route_set_env_if(r, head);
         if (route_hooks.env) {
             route_hooks.env(r);
         }

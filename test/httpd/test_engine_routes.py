@@ -56,6 +56,10 @@ EXPRESS = {
     "no user": ("l", "AuthType None\nRequire all granted", {"authz"}),
     "methods": ("l", "Require method GET", {"authz", "authz-request"}),
     "options": ("l", "Options FollowSymLinks\nAcceptPathInfo On", set()),
+    "rewriting": ("s", 'RewriteEngine on\nRewriteCond %{HTTP_HOST} ^www\\.\nRewriteRule ^/(.*) http://host/$1 [R=301,L]\nRewriteMap low int:tolower\n'
+                       'RewriteCond expr "%{HTTP:A} -eq 5"\nRewriteRule ^/y - [F]', {"rewrite"}),
+    "rewriting with files, off": ("s", 'RewriteEngine off\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule ^/a /b', set()),
+    "rules of a section, off": ("l", 'RewriteRule ^/a /b', set()),
     "rewriting is off": ("s", 'RewriteEngine off\nRewriteRule "^/a" "/b"', set()),
     "no handler": ("l", "SetHandler None", set()),
     "redirect of the server": ("s", "Redirect /old /new", set()),
@@ -88,7 +92,11 @@ def test_express(lab, kind):
 CLASSIC = {
     "handler": ("l", "SetHandler server-status", "SetHandler"),
     "type": ("s", "ForceType text/plain", "ForceType"),
-    "rewriting": ("s", "RewriteEngine on", "RewriteEngine"),
+    "rewriting in a section": ("l", "RewriteEngine on", "RewriteEngine: in a section"),
+    "rewriting by files": ("s", "RewriteEngine on\nRewriteCond %{DOCUMENT_ROOT}%{REQUEST_URI} !-f\nRewriteRule ^/a /b", "RewriteCond: it looks at files"),
+    "rewriting by looking ahead": ("s", "RewriteEngine on\nRewriteCond %{LA-U:REMOTE_USER} a\nRewriteRule ^/a /b", "RewriteCond: it looks ahead"),
+    "rewriting by expressions of files": ("s", "RewriteEngine on\nRewriteCond expr \"-f '/x'\"\nRewriteRule ^/a /b", "RewriteCond: it looks at files"),
+    "rewriting by maps": ("s", "RewriteEngine on\nRewriteMap a txt:/dev/null\nRewriteRule ^/a ${a:b}", "RewriteMap: a map"),
     "if": ("s", "<If \"true\">\nHeader set A b\n</If>", "<If"),
     "if in a location": ("l", "<If \"true\">\nHeader set A b\n</If>", "<If"),
     "limit": ("l", "<Limit POST>\nRequire all denied\n</Limit>", "<Limit"),
@@ -145,6 +153,14 @@ def test_sections_of_server_and_vhost(lab):
     assert (found["why"], found["preserve_host"]) == (None, 1)
     assert ["A", "main, vhost"] in found["fields"]
     assert probe(httpd, "/y", host="a")["why"].startswith("ForceType")
+
+
+def test_vhosts_that_differ_by_port(lab):
+    httpd = serve(lab, "<VirtualHost 127.0.0.1:8081 127.0.0.2:8082 127.0.0.3:8081>\nServerName a\n</VirtualHost>\n<VirtualHost 127.0.0.1:8083>\n"
+                       "ServerName a\nForceType text/plain\n</VirtualHost>")
+    log = httpd.error_log()
+    assert re.search(r"GATE1461: a:(8081,8082|8082,8081): ProxyPass", log) and "GATE1460: a:8083: ProxyPass" in log
+    assert "GATE1461: localhost: ProxyPass" in log
 
 
 def test_the_engine_is_a_vhosts_choice(lab):
@@ -445,7 +461,7 @@ def joined(pairs):
 
 # --- Debian -------------------------------------------------------------------------------------
 
-def debian(httpd, port, more, gate):
+def debian(httpd, port, more, gate, site_lines=""):
     """Debian's /etc/apache2, with one ProxyPass line in its site and `gate` among its conf-enabled."""
     etc = httpd.path("etc")
     shutil.copytree("/etc/apache2", etc, symlinks=True)
@@ -458,7 +474,7 @@ def debian(httpd, port, more, gate):
     with open(site, encoding="utf-8") as file:
         text = file.read()
     with open(site, "w", encoding="utf-8") as file:
-        file.write(text.replace("*:80", port).replace("</VirtualHost>", 'ProxyPass "/" "gate://app/"\n</VirtualHost>'))
+        file.write(text.replace("*:80", port).replace("</VirtualHost>", f'{site_lines}ProxyPass "/" "gate://app/"\n</VirtualHost>'))
     with open(httpd.path("etc/ports.conf"), "w", encoding="utf-8") as file:
         file.write(f"Listen {port}\n")
     with open(os.path.join(etc, "conf-enabled", "zz-gate.conf"), "w", encoding="utf-8") as file:
@@ -502,13 +518,7 @@ def test_debians_requests_are_express(lab, more):
     httpd = lab.httpd(raw="placeholder", start=False)
     debian(httpd, f"127.0.0.1:{httpd.port}", more,
            f"{load_lines([*OTHERS, 'gate_engine'])}GateEngine on\n{group('app', [member])}"
-           f'LogFormat "%U %{{GATE_PLANE}}e %>s" planes\nCustomLog {httpd.path("logs/planes.log")} planes\n')
-    site = httpd.path("etc/sites-available/000-default.conf")
-    with open(site, encoding="utf-8") as file:
-        text = file.read()
-    with open(site, "w", encoding="utf-8") as file:
-        file.write(text.replace("</VirtualHost>", f'CustomLog {httpd.path("logs/planes.log")} planes\n</VirtualHost>'))
-    httpd.graceful()
+           f'LogFormat "%U %{{GATE_PLANE}}e %>s" planes\n', site_lines=f'CustomLog {httpd.path("logs/planes.log")} planes\n')
     answer = get(httpd.port, "/a.html", headers={"User-Agent": BROWSER, "Accept-Encoding": "gzip"})
     assert (answer.status, answer.header("Content-Encoding"), answer.header("Vary")) == (200, "gzip", "Accept-Encoding")
     assert get(httpd.port, "/b", headers={"User-Agent": "gvfs/1.2"}).status == 200

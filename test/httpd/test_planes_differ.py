@@ -22,6 +22,7 @@ ANSWERS = 1000
 PARTS = 6
 TARGETS = 600
 RANGES = 400
+RULES = 500
 ANSWER = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-Member: m1\r\nContent-Length: 5\r\n\r\nhello"
 
 CONF = """
@@ -141,7 +142,7 @@ class Pair:
                 got += b"<reset>"
             except TimeoutError:
                 got += b"<silence>"
-        return same_words(got), asked
+        return same_words(got.replace(b":%d" % self.ports[plane], b":PORT")), asked
 
 
 def same_words(got):
@@ -208,6 +209,33 @@ PATH_CONF = {
     "slashes decoded": "AllowEncodedSlashes On",
     "slashes not merged": "AllowEncodedSlashes NoDecode\nMergeSlashes Off",
 }
+REWRITING = """
+RewriteEngine on
+RewriteMap low int:tolower
+RewriteCond %{HTTPS} !=on
+RewriteCond %{HTTP_HOST} ^secure\\. [NC]
+RewriteRule ^(.*)$ https://%{HTTP_HOST}$1 [R=301,L]
+RewriteCond %{HTTP_HOST} ^www\\.(.+)$ [NC]
+RewriteRule ^/(.*) http://%1/$1 [R=302,L,NE]
+RewriteRule ^/map/.*\\.gif$ - [F]
+RewriteRule ^/c/c - [G]
+RewriteRule ^/map/b - [E=thing:mapped]
+RewriteCond %{HTTP:X-Thing} (.+)
+RewriteRule .* - [E=thing:${low:%1}]
+RewriteCond %{ENV:sent_escaped} .
+RewriteRule ^/a - [E=seen:%{THE_REQUEST}]
+RewriteRule ^/v;(.*) /a/$1 [PT,QSA]
+RewriteRule ^/~u - [CO=c:1:host]
+RewriteRule ^/pick/a - [T=text/x]
+RewriteRule ^/x\\.gif - [E=nokeepalive:1]
+RewriteRule ^/index\\.html$ / [R]
+RewriteCond %{QUERY_STRING} q=
+RewriteRule ^/raw/(.*) gate://app/proxied/$1 [P]
+RewriteCond expr "%{REQUEST_METHOD} == 'PUT'"
+RewriteRule . - [R=405]
+Header set X-Thing "%{thing}e %{seen}e %{SCRIPT_URI}e"
+"""
+PATH_CONF["rewriting"] = "AllowEncodedSlashes NoDecode" + REWRITING
 PATH_LINES = """
 ProxyPass "/map/" "gate://app/to%20/"
 ProxyPass "/b//c" "gate://app/to/b"
@@ -278,6 +306,27 @@ def test_paths(pairs_of_paths, how):
     assert planes.count("express") > TARGETS * 0.45, planes.count("express")  # the others are refused, or not for a group
     lines = collections.Counter((line["status"], line["uri"], line["query"]) for line in pair.httpd.access()[before:])
     assert not [line for line, times in lines.items() if times % 2], "both planes write the same into the log"
+
+
+def test_rewriting(pairs_of_paths):
+    """Rules that leave requests alone, mostly, and some that do not."""
+    pair, differ = pairs_of_paths["rewriting"], []
+    before, rng = len(pair.httpd.access()), random.Random(3)
+    pair.member.answer, pair.member.closes = ANSWER, False
+    for number, target in enumerate(wire_corpus.paths(7700, RULES)):
+        method = rng.choice(["GET"] * 8 + ["PUT", "HEAD"])
+        lines = ["Host: " + rng.choice(["host"] * 6 + ["www.host", "Secure.host:81"]), *rng.choice([[], [], ["X-Thing: Some"], ["X-Thing: A", "X-Thing: b"]])]
+        data = "\r\n".join([f"{method} {target} HTTP/1.1", *lines, "Connection: close", "", ""]).encode("latin-1")
+        classic, express = pair.ask("classic", data), pair.ask("express", data)
+        if classic != express:
+            differ.append(show(number, data, classic, express))
+    assert not differ, f"{len(differ)} differ\n" + "\n\n".join(differ[:4])
+    wait_until(lambda: len(pair.httpd.access()) >= before + 2 * RULES, 5, "the last lines of the log")
+    lines = pair.httpd.access()[before:]
+    assert sum(line["plane"] == "express" for line in lines) > RULES * 0.3
+    counted = collections.Counter((line["status"], line["uri"], line["query"]) for line in lines)
+    assert not [line for line, times in counted.items() if times % 2], "both planes write the same into the log"
+    assert {301, 302, 403, 404, 405, 200} <= {line["status"] for line in lines}
 
 
 def test_ranges(pairs_of_paths):

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gate_words.h"
 #include "registry_layout.h"
 
 /* FNV-1a (Fowler, Noll, Vo), with a final mix so that ids that differ in one digit are far apart. */
@@ -387,8 +388,6 @@ uint32_t gate_group_members(const gate_registry_t *reg, uint32_t group, uint32_t
 int gate_member_get(const gate_registry_t *reg, uint32_t slot, gate_member_t *out)
 {
     member_slot_t *m;
-    uint32_t turn;
-    int tries;
 
     if (slot >= reg->limits.members || atomic_load(&reg->member[slot].state) == SLOT_FREE) {
         return -1;
@@ -410,15 +409,7 @@ int gate_member_get(const gate_registry_t *reg, uint32_t slot, gate_member_t *ou
     out->changed_wall_usec = atomic_load(&m->changed_wall_usec);
     memcpy(out->id, m->id, sizeof out->id - 1);
     memcpy(out->url, m->url, sizeof out->url - 1);
-    for (tries = 0; tries < 4; tries++) {
-        turn = atomic_load(&m->why_turn);
-        memcpy(out->why, m->why, sizeof out->why - 1);
-        atomic_thread_fence(memory_order_acquire);
-        if (!(turn & 1) && turn == atomic_load(&m->why_turn)) {
-            break;
-        }
-        out->why[0] = '\0';
-    }
+    gate_words_get(&m->why_turn, m->why, sizeof m->why, out->why);
     return atomic_load(&m->incarnation) == out->incarnation ? 0 : -1;
 }
 

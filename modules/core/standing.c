@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gate_words.h"
 #include "registry_layout.h"
 
 #define WHY_WAIT_USEC 2000
@@ -44,17 +45,10 @@ const char *gate_verdict_word(uint32_t verdict)
 /* Verdicts change rarely, but by any process: a short lock keeps two writers apart; who cannot get it leaves the text as it is. */
 void registry_set_why(member_slot_t *member, const char *why)
 {
-    uint32_t turn;
-
     if (gate_lock_take(&member->why_lock, WHY_WAIT_USEC) == GATE_LOCK_TIMEOUT) {
         return;
     }
-    turn = atomic_load(&member->why_turn) | 1; /* odd already if a writer died here */
-    atomic_store(&member->why_turn, turn);
-    atomic_thread_fence(memory_order_release);
-    memset(member->why, 0, sizeof member->why);
-    strncpy(member->why, why ? why : "", sizeof member->why - 1);
-    atomic_store(&member->why_turn, turn + 1);
+    gate_words_set(&member->why_turn, member->why, sizeof member->why, why);
     gate_lock_release(&member->why_lock);
 }
 

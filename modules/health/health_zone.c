@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gate_words.h"
 #include "health_zone.h"
 
 #define MAGIC UINT32_C(0x484c5448) /* "HLTH" */
@@ -81,17 +82,6 @@ int health_row_own(health_row_t *row, uint32_t incarnation, int64_t now_usec)
     return 1;
 }
 
-static void set_why(health_row_t *row, const char *why)
-{
-    uint32_t turn = atomic_load(&row->why_turn) | 1; /* odd already if a writer died here */
-
-    atomic_store(&row->why_turn, turn);
-    atomic_thread_fence(memory_order_release);
-    memset(row->why, 0, sizeof row->why);
-    memcpy(row->why, why, strnlen(why, sizeof row->why - 1));
-    atomic_store(&row->why_turn, turn + 1);
-}
-
 void health_row_result(health_row_t *row, const health_track_t *track, const check_result_t *result, int64_t now_usec)
 {
     uint32_t turns = atomic_load(&row->turns);
@@ -103,29 +93,12 @@ void health_row_result(health_row_t *row, const health_track_t *track, const che
     atomic_store(&row->last_status, (uint32_t)result->status);
     atomic_store(&row->took_usec, result->took_usec);
     atomic_store(&row->last_wall_usec, result->wall_usec);
-    set_why(row, result->why);
+    gate_words_set(&row->why_turn, row->why, sizeof row->why, result->why);
     atomic_store(&row->strip[turns % HEALTH_STRIP], (uint32_t)((uint32_t)result->code + 1 + ((ms < 0xffffff ? ms : 0xffffff) << 8)));
     atomic_store(&row->turns, turns + 1);
     atomic_fetch_add(result->code == CHECK_OK ? &row->passed : &row->failed, 1);
     atomic_store(&row->last_usec, now_usec);
     atomic_store(&row->begun_usec, 0);
-}
-
-static void copy_why(const health_row_t *row, char *why)
-{
-    int tries;
-
-    for (tries = 0; tries < 4; tries++) {
-        uint32_t turn = atomic_load(&row->why_turn);
-
-        memcpy(why, row->why, HEALTH_WHY_LEN - 1);
-        why[HEALTH_WHY_LEN - 1] = '\0';
-        atomic_thread_fence(memory_order_acquire);
-        if (!(turn & 1) && turn == atomic_load(&row->why_turn)) {
-            return;
-        }
-    }
-    why[0] = '\0';
 }
 
 int health_row_view(const health_row_t *row, uint32_t incarnation, health_view_t *out)
@@ -151,7 +124,7 @@ int health_row_view(const health_row_t *row, uint32_t incarnation, health_view_t
     out->last.took_usec = atomic_load(&row->took_usec);
     out->last.wall_usec = atomic_load(&row->last_wall_usec);
     if (out->known) {
-        copy_why(row, out->last.why);
+        gate_words_get(&row->why_turn, row->why, sizeof row->why, out->last.why);
     }
     out->strip_count = out->turns < HEALTH_STRIP ? out->turns : HEALTH_STRIP;
     from = out->turns - out->strip_count;

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "gate_words.h"
 #include "discover_rows.h"
 
 /* FNV-1a (Fowler, Noll, Vo): two words, one after the other. */
@@ -22,17 +23,6 @@ static uint64_t hash_of(const char *group, const char *text)
     return hash ? hash : 1;
 }
 
-static void set_why(discover_row_t *row, const char *why)
-{
-    uint32_t turn = atomic_load(&row->why_turn) | 1; /* odd already if a writer died here */
-
-    atomic_store(&row->why_turn, turn);
-    atomic_thread_fence(memory_order_release);
-    memset(row->why, 0, sizeof row->why);
-    memcpy(row->why, why, strnlen(why, sizeof row->why - 1));
-    atomic_store(&row->why_turn, turn + 1);
-}
-
 void discover_row_own(discover_row_t *row, const char *group, const char *text)
 {
     uint64_t source = hash_of(group, text);
@@ -47,7 +37,7 @@ void discover_row_own(discover_row_t *row, const char *group, const char *text)
     atomic_store(&row->failures, 0);
     atomic_store(&row->tried_wall_usec, 0);
     atomic_store(&row->good_wall_usec, 0);
-    set_why(row, "");
+    gate_words_set(&row->why_turn, row->why, sizeof row->why, "");
     atomic_store(&row->source, source);
 }
 
@@ -57,7 +47,7 @@ void discover_row_good(discover_row_t *row, uint32_t members, int64_t wall_usec)
         return;
     }
     atomic_store(&row->members, members);
-    set_why(row, "");
+    gate_words_set(&row->why_turn, row->why, sizeof row->why, "");
     atomic_store(&row->good_wall_usec, wall_usec);
     atomic_store(&row->state, DISCOVER_GOOD);
     discover_row_same(row, wall_usec);
@@ -76,27 +66,10 @@ void discover_row_failed(discover_row_t *row, const char *why, int64_t wall_usec
     if (!row) {
         return;
     }
-    set_why(row, why);
+    gate_words_set(&row->why_turn, row->why, sizeof row->why, why);
     atomic_store(&row->state, DISCOVER_FAILING);
     atomic_fetch_add(&row->failures, 1);
     discover_row_same(row, wall_usec);
-}
-
-static void copy_why(const discover_row_t *row, char *why)
-{
-    int tries;
-
-    for (tries = 0; tries < 4; tries++) {
-        uint32_t turn = atomic_load(&row->why_turn);
-
-        memcpy(why, row->why, DISCOVER_WHY_LEN - 1);
-        why[DISCOVER_WHY_LEN - 1] = '\0';
-        atomic_thread_fence(memory_order_acquire);
-        if (!(turn & 1) && turn == atomic_load(&row->why_turn)) {
-            return;
-        }
-    }
-    why[0] = '\0';
 }
 
 int discover_row_view(const discover_row_t *row, const char *group, const char *text, discover_view_t *out)
@@ -111,6 +84,6 @@ int discover_row_view(const discover_row_t *row, const char *group, const char *
     out->failures = atomic_load(&row->failures);
     out->tried_wall_usec = atomic_load(&row->tried_wall_usec);
     out->good_wall_usec = atomic_load(&row->good_wall_usec);
-    copy_why(row, out->why);
+    gate_words_get(&row->why_turn, row->why, sizeof row->why, out->why);
     return 1;
 }

@@ -33,6 +33,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         || upstream_sticky_open(s) != APR_SUCCESS || upstream_discover_open(pconf, s) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    upstream_member_tls_read(pconf, s);
     upstream_section_register();
     upstream_log_look();
     return OK;

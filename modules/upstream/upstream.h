@@ -101,10 +101,19 @@ void upstream_worker_let_go(void *worker);
 void upstream_workers_follow(const gate_roster_t *roster);
 /** "scheme://host[:port]/base": what a try's URL begins with. */
 const char *upstream_worker_prefix(const upstream_worker_t *w);
-/** Of all tries; NULL when mod_proxy refuses (logged). */
+/** Of all tries; over TLS, of those of this virtual host (member_tls.c). NULL when mod_proxy refuses (logged). */
 proxy_worker *upstream_worker_shared(upstream_worker_t *w, server_rec *s);
 upstream_lane_t *upstream_lane_take(upstream_worker_t *w, server_rec *s);
 void upstream_lane_give(upstream_worker_t *w, upstream_lane_t *lane);
+
+/** In post_config: where SSLProxy* directives stand. */
+void upstream_member_tls_read(apr_pool_t *pconf, server_rec *main_server);
+/**
+ * Whose TLS connections to members a virtual host uses.
+ * @param whose  set to the server; NULL: the main server's
+ * @return 1 when no connection may be used twice
+ */
+int upstream_member_tls(const server_rec *s, const server_rec **whose);
 
 /* ---- exchange and try ----------------------------------------------------------------------------------------------------- */
 

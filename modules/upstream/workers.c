@@ -17,6 +17,13 @@
 
 #define ADDRESS_TTL_SEC 30 /* for host names: as long as mod_proxy may use an old address */
 
+/* A pool of connections that some virtual hosts share. */
+typedef struct pool_of {
+    const server_rec *whose;  /* NULL: of all that have no other */
+    proxy_worker *worker;
+    struct pool_of *next;
+} pool_of_t;
+
 struct upstream_worker {
     uint32_t slot, incarnation, group;
     uint32_t references;      /* the table's own included */
@@ -25,7 +32,8 @@ struct upstream_worker {
     int64_t connect_usec, timeout_usec;
     int named;                /* the host is a name, not an address */
     int upgrades;             /* WebSocket may pass */
-    proxy_worker *_Atomic shared;
+    int tls;
+    pool_of_t *_Atomic pools; /* grows at its head, under the mutex */
     upstream_lane_t *lanes;   /* not in use */
 };
 
@@ -88,8 +96,9 @@ static void settle(const upstream_worker_t *w, proxy_worker *worker)
     }
 }
 
-/* @param alone  for one try at a time */
-static proxy_worker *make_worker(const upstream_worker_t *w, server_rec *s, int alone)
+enum { FOR_ALL, FOR_ONE_TRY_AT_A_TIME, FOR_EACH_TRY_ANEW };
+
+static proxy_worker *make_worker(const upstream_worker_t *w, server_rec *s, int use)
 {
     proxy_worker *worker = NULL;
     const char *err = ap_proxy_define_worker_ex(w->pool, &worker, NULL, NULL, w->url, AP_PROXY_WORKER_IS_PREFIX);
@@ -97,8 +106,11 @@ static proxy_worker *make_worker(const upstream_worker_t *w, server_rec *s, int 
 
     if (!err) {
         settle(w, worker);
-        if (alone) {
+        if (use == FOR_ONE_TRY_AT_A_TIME) {
             worker->s->hmax = 1;
+        }
+        if (use == FOR_EACH_TRY_ANEW) {
+            worker->s->disablereuse = worker->s->disablereuse_set = 1;
         }
         rv = ap_proxy_initialize_worker(worker, s, w->pool);
     }
@@ -154,6 +166,8 @@ static upstream_worker_t *make(const gate_roster_member_t *member, const upstrea
     w->named = !member->parts.unix_path && inet_pton(AF_INET, member->parts.host, &address) != 1
                && inet_pton(AF_INET6, member->parts.host, &address) != 1;
     w->upgrades = strncmp(member->parts.scheme, "http", 4) == 0;
+    w->tls = strcmp(member->parts.scheme, "https") == 0 || strcmp(member->parts.scheme, "wss") == 0
+             || strcmp(member->parts.scheme, "h2") == 0;
     return w;
 }
 
@@ -221,16 +235,30 @@ void upstream_workers_follow(const gate_roster_t *roster)
     apr_thread_mutex_unlock(table.mutex);
 }
 
+static proxy_worker *find_pool(const upstream_worker_t *w, const server_rec *whose)
+{
+    const pool_of_t *pool = atomic_load_explicit(&w->pools, memory_order_acquire);
+
+    while (pool && pool->whose != whose) {
+        pool = pool->next;
+    }
+    return pool ? pool->worker : NULL;
+}
+
 proxy_worker *upstream_worker_shared(upstream_worker_t *w, server_rec *s)
 {
-    proxy_worker *worker = atomic_load_explicit(&w->shared, memory_order_acquire);
+    const server_rec *whose = NULL;
+    int anew = w->tls && upstream_member_tls(s, &whose);
+    proxy_worker *worker = find_pool(w, whose);
 
     if (!worker) {
         apr_thread_mutex_lock(table.mutex);
-        worker = atomic_load(&w->shared);
-        if (!worker) {
-            worker = make_worker(w, s, 0);
-            atomic_store(&w->shared, worker);
+        worker = find_pool(w, whose);
+        if (!worker && (worker = make_worker(w, s, anew ? FOR_EACH_TRY_ANEW : FOR_ALL)) != NULL) {
+            pool_of_t *pool = apr_palloc(w->pool, sizeof *pool);
+
+            *pool = (pool_of_t){ .whose = whose, .worker = worker, .next = atomic_load(&w->pools) };
+            atomic_store_explicit(&w->pools, pool, memory_order_release);
         }
         apr_thread_mutex_unlock(table.mutex);
     }
@@ -248,7 +276,7 @@ upstream_lane_t *upstream_lane_take(upstream_worker_t *w, server_rec *s)
     }
     else {
         lane = apr_pcalloc(w->pool, sizeof *lane);
-        lane->worker = make_worker(w, s, 1);
+        lane->worker = make_worker(w, s, FOR_ONE_TRY_AT_A_TIME);
         if (!lane->worker) {
             lane = NULL;
         }

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from clients import WebSocket, get, h2load, post, request
-from groups import group, route
+from groups import MEMBER_TROUBLE, NO_OUTLIER, group, route
 
 pytestmark = pytest.mark.needs("gate_upstream")
 
@@ -84,6 +84,22 @@ def test_https_member(lab):
     member = lab.upstream(tls=True)
     httpd = lab.httpd("SSLProxyEngine on\nSSLProxyCheckPeerName off\n" + group("app", [member]) + route())
     assert [get(httpd.port, "/s").member for _ in range(2)] == ["m1"] * 2
+
+
+@pytest.mark.parametrize("proto", ["https", "h2"])
+def test_trust_of_one_vhost_is_not_the_others(lab, proto):
+    """A TLS connection that somebody made who does not ask for the member's certificate is not for somebody who does."""
+    member = lab.nginx(h2=True, tls=True) if proto == "h2" else lab.upstream(tls=True)
+    other = lab.upstream("m2", tls=True)
+    trusting = "SSLProxyEngine on\nSSLProxyCheckPeerName off\n"
+    strict = f"SSLProxyEngine on\nSSLProxyVerify require\nSSLProxyCACertificateFile {other.dir}/cert.pem\n"
+    httpd = lab.httpd(trusting + f'<Proxy "gate://app/strict/*">\n{strict}</Proxy>\n' + group("app", [member], *NO_OUTLIER) + route(),
+                      vhost=strict + route(), tls=True, children=1)
+    httpd.expect(*MEMBER_TROUBLE, r"\[ssl:error\]", r"\[ssl:warn\]", "GATE0515")
+    for _ in range(4):
+        assert get(httpd.port, "/loose/").status == 200
+        assert get(httpd.port, "/strict/").status in (502, 503)
+        assert get(httpd.tls_port, "/loose/", tls=True).status in (502, 503)
 
 
 def test_h2c_member(lab):

@@ -83,6 +83,7 @@ static const char *begin_exchange(h2_stream_t *s)
     ask.path = found.path;
     ask.content_type = found.content_type;
     ask.begun_usec = s->begun_usec;
+    ask.stream = (uint32_t)s->id;
     ask.begun_wall = h2_wall(h, s->begun_usec);
     s->server = server;
     s->method = head.known;

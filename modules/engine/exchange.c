@@ -100,6 +100,7 @@ static exchange_t *make(const exchange_ask_t *ask)
     x->content_type = ask->content_type;
     x->begun_usec = ask->begun_usec;
     x->begun_wall = ask->begun_wall;
+    x->stream = ask->stream;
     x->method = ask->head->known;
     x->body.present = ask->head->body != BODY_NONE;
     x->body.ended = !x->body.present;

@@ -71,6 +71,7 @@ typedef struct {
     const char *content_type;   /* for an answer that has none (route_found_t); lives as long as the route; NULL */
     int64_t begun_usec;         /* monotonic, when the first byte of the head was read */
     apr_time_t begun_wall;
+    uint32_t stream;            /* h2: its number, for the log; 0: there is none */
 } exchange_ask_t;
 
 /** In post_config: looks for the doors of the modules that are loaded. @return 0: there is no mod_gate_upstream, nothing can be express */

@@ -67,6 +67,7 @@ struct exchange {
     const char *content_type;   /* for an answer without one */
     int64_t begun_usec;
     apr_time_t begun_wall;
+    uint32_t stream;
     gate_view_t view;
     const struct route_ready *ready; /* what modules made of the request first; NULL: nothing */
     struct request_rec *r;      /* made when somebody needs one: exchange_request() */

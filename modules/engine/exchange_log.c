@@ -1,12 +1,23 @@
 /*
  * exchange_log.c - the access log's line.
  */
+#include <apr_strings.h>
 #include <httpd.h>
+#include <http_core.h>
 #include <http_log.h>
 #include <http_protocol.h>
 
 #include "exchange_inside.h"
 #include "route.h"
+
+/* What mod_http2 leaves with a request, beside HTTP2. */
+static void note_stream(const exchange_t *x, request_rec *r)
+{
+    apr_table_setn(r->subprocess_env, "H2_STREAM_ID", apr_itoa(r->pool, (int)x->stream));
+    if (!apr_table_get(r->headers_out, "Server")) {
+        apr_table_setn(r->headers_out, "Server", ap_get_server_banner());
+    }
+}
 
 void exchange_log(exchange_t *x)
 {
@@ -30,6 +41,9 @@ void exchange_log(exchange_t *x)
         exchange_upstream->log(x->errand, r->subprocess_env, r->pool, loop_now(x->loop));
     }
     exchange_stages_env(x, r->subprocess_env);
+    if (x->stream) {
+        note_stream(x, r);
+    }
     aborted = x->c->aborted;
     if (x->gone || x->told_abort) {
         x->c->aborted = 1; /* %X */

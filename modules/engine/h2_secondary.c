@@ -324,6 +324,7 @@ static int post_read_request(request_rec *r)
     r->proto_num = HTTP_VERSION(2, 0);
     r->the_request = apr_psprintf(r->pool, "%s %s HTTP/2.0", r->method, r->unparsed_uri);
     apr_table_setn(r->subprocess_env, "HTTP2", "on");
+    apr_table_setn(r->subprocess_env, "H2_STREAM_ID", apr_itoa(r->pool, (int)second->number));
     r->connection->keepalive = AP_CONN_CLOSE; /* nobody waits for a body only to throw it away */
     r->request_time = apr_time_now() - (gate_mono_usec() - h->begun_usec);
     if (h->env) {
@@ -357,6 +358,7 @@ static int take_trailers(request_rec *r)
     if (!second) {
         return DECLINED;
     }
+    apr_table_setn(r->headers_out, "Server", ap_get_server_banner()); /* mod_http2 has it there; for %{Server}o */
     while (r->next) {
         r = r->next;
     }

@@ -319,6 +319,9 @@ request_rec *route_request(const route_t *route, conn_rec *c, const request_head
     }
     r->read_chunked = head->body == BODY_CHUNKED;
     r->remaining = head->body == BODY_LENGTH ? (apr_off_t)head->length : 0;
+    if (head->major == 2) {
+        apr_table_setn(r->subprocess_env, "HTTP2", "on"); /* as mod_http2 */
+    }
     set_variables(r, route, head);
     return r;
 }

@@ -111,7 +111,7 @@ def test_head_and_empty_answers(lab):
             assert client.answer(client.ask(path))[1:] == (b"", None)
 
 
-CLASSIC = 'RewriteEngine on\nRewriteRule "^/classic(/.*)" "gate://app$1" [P]\n'
+CLASSIC = '<Location "/classic/">\nProxyPass "gate://app/"\nForceType text/plain\n</Location>\n'
 
 
 @pytest.mark.parametrize("where", ["", "/classic"])
@@ -121,6 +121,7 @@ def test_early_hints(lab, where):
     httpd = serve(lab, [member], vhost=CLASSIC)
     code, answer, _ = curl("--http2", httpd.tls_url + where + "/hints")
     assert (code, answer.status, answer.interim) == (0, 200, [103])
+    assert httpd.access(1)[0]["plane"] == ("classic" if where else "express")
     httpd.write_conf(conf=httpd.conf + "H2EarlyHints off\n")
     httpd.restart()
     code, answer, _ = curl("--http2", httpd.tls_url + where + "/hints")
@@ -143,6 +144,7 @@ def test_100_continue(lab, where):
         client.data(stream, b"body", end=True)
         assert client.answer(stream)[0] == 200
         assert len([f for f in client.frames if f[0] == HEADERS and f[2] == stream]) == 1
+    assert {line["plane"] for line in httpd.access(2)} == {"classic" if where else "express"}
 
 
 def test_trailers(lab):
@@ -176,6 +178,7 @@ def test_request_trailers(lab, path):
         assert send((":path", "/y"))[2] == PROTOCOL_ERROR
         assert send(*((f"x-{n}", "1") for n in range(12)))[0] == 400
         assert send(("x-check", "last"))[0] == 200
+    assert "classic" in path or {line["plane"] for line in httpd.access(3)} >= {"express"}
     if "classic" in path:
         assert wait_until(lambda: {"sum", "last"} <= set(httpd.read_file("logs/trailers.log").split("\n")))
 
@@ -241,13 +244,14 @@ def test_member_breaks_off(lab, path):
     member = lab.upstream("m1")
     member.behave("short-body", path="/short")
     member.behave({**PRESETS["short-body"], "chunked": True}, path="/chunks")
-    httpd = serve(lab, [member], vhost='RewriteEngine on\nRewriteRule "^/classic/(.*)" "gate://app/$1" [P]\n')
+    httpd = serve(lab, [member], vhost='<Location "/classic/">\nProxyPass "gate://app/"\nForceType text/plain\n</Location>\n')
     httpd.expect(*MEMBER_TROUBLE, "GATE02", r"proxy_http:error")
     for path in (path, path.replace("short", "chunks")):
         with Http2(httpd.tls_port) as client:
             status, _, code = client.answer(client.ask(path))
             assert status == 200 and code not in (None, "closed")
             assert client.answer(client.ask("/fine"))[0] == 200
+    assert [line["plane"] for line in httpd.access(4) if line["uri"] == path] == ["classic" if "classic" in path else "express"]
 
 
 def test_streams_taken_back(lab):

@@ -46,12 +46,13 @@ def test_urgent_overtakes(lab, case):
     member.behave({"size": SIZE}, path="/big")
     headers = {"answer": [["Priority", "u=0"]], "answer merged": [["Priority", "u=1, x=y"]]}.get(case, [])
     member.behave({"size": 1_000_000, "headers": headers}, path="/late")
-    httpd = serve(lab, member, 'RewriteEngine on\nRewriteRule "^/classic(/.*)" "gate://app$1" [P]\n')
+    httpd = serve(lab, member, '<Location "/classic/">\nProxyPass "gate://app/"\nForceType text/plain\n</Location>\n')
     words = {"request": (None, "u=0"), "update": ("u=2", "u=7", b"u=0"), "answer": (None, None), "answer merged": ("u=2", "u=6, i"),
              "classic": ("u=5", "u=1")}[case]
     paths = ("/big", "/classic/late") if case == "classic" else ("/big", "/late")
     late_first, big, late = race(httpd, member, *words, paths=paths)
     assert late_first and late == 1_000_000 and big < SIZE
+    assert [line["plane"] for line in httpd.access(2) if line["uri"] == paths[1]] == ["classic" if case == "classic" else "express"]
 
 
 def test_equals_share_where_they_say_so(lab):

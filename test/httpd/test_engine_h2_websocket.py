@@ -170,7 +170,7 @@ def test_no_websocket_there(lab):
 def test_not_for_threads(lab):
     """Routes of the classic plane, other protocols: 501, and the connection goes on."""
     member = lab.upstream("m1")
-    httpd = serve(lab, member, vhost='RewriteEngine on\nRewriteRule "^/classic(/.*)" "gate://app$1" [P]\n')
+    httpd = serve(lab, member, vhost='<Location "/classic/">\nProxyPass "gate://app/"\nForceType text/plain\n</Location>\n')
     with Client(httpd.tls_port) as client:
         for words in ({"path": "/classic/ws"}, {"protocol": "connect-udp"}, {"path": "/classic/ws", "end": True}):
             stream = client.connect(**words)

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 
 #include "h1_write.h"
+#include "member_ask.h"
 
 #define LITERAL(text) text, sizeof(text) - 1
 
@@ -58,24 +59,6 @@ static size_t fields_room(const fields_t *fields)
     return room;
 }
 
-/* Is this the first line of its name? */
-static int is_first(const fields_t *fields, uint32_t i)
-{
-    const field_t *f = &fields->field[i];
-
-    if (f->known != FIELD_OTHER) {
-        return fields->first[f->known] == i + 1;
-    }
-    if (fields->repeated) {
-        for (uint32_t k = 0; k < i; k++) {
-            if (fields->field[k].known == FIELD_OTHER && spans_equal(fields->field[k].name, f->name)) {
-                return 0;
-            }
-        }
-    }
-    return 1;
-}
-
 /* ---- a request for a member -------------------------------------------------------------------------------------------------- */
 
 size_t h1_ask_room(const member_ask_t *ask)
@@ -85,43 +68,10 @@ size_t h1_ask_room(const member_ask_t *ask)
            + ask->forwarded_for.len + 20 + ask->forwarded_host.len + 20 + ask->forwarded_server.len + 22 + 42 + 24 + ask->upgrade.len + 12 + 2;
 }
 
-/* What of ours goes into the line of that name. */
-static span_t addition(const member_ask_t *ask, field_e known)
-{
-    switch (known) {
-    case FIELD_VIA:
-        return ask->via;
-    case FIELD_X_FORWARDED_FOR:
-        return ask->forwarded_for;
-    case FIELD_X_FORWARDED_HOST:
-        return ask->forwarded_host;
-    case FIELD_X_FORWARDED_SERVER:
-        return ask->forwarded_server;
-    default:
-        return (span_t){ NULL, 0 };
-    }
-}
-
-static int goes_to_member(const member_ask_t *ask, const field_t *f)
-{
-    switch (f->known) {
-    case FIELD_HOST:
-    case FIELD_CONTENT_LENGTH:
-    case FIELD_TRANSFER_ENCODING:
-        return 0;
-    case FIELD_EXPECT:
-        return ask->expect_continue;
-    case FIELD_VIA:
-        return !ask->via_block && !f->hop;
-    default:
-        return !f->hop;
-    }
-}
-
 /* One name's line: all its values, then ours. */
 static char *put_joined(char *to, const member_ask_t *ask, const field_t *f)
 {
-    span_t ours = addition(ask, f->known);
+    span_t ours = member_ask_addition(ask, f->known);
 
     to = put_span(to, f->name);
     to = put(to, LITERAL(": "));
@@ -140,14 +90,11 @@ static char *put_joined(char *to, const member_ask_t *ask, const field_t *f)
 /* Ours where the client had none of that name. */
 static char *put_added(char *to, const member_ask_t *ask)
 {
-    static const field_e added[] = { FIELD_VIA, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_SERVER };
+    for (size_t i = 0; i < MEMBER_ASK_ADDED; i++) {
+        span_t ours = member_ask_addition(ask, member_ask_added[i]);
 
-    for (size_t i = 0; i < sizeof added / sizeof added[0]; i++) {
-        span_t ours = addition(ask, added[i]);
-        const field_t *theirs = fields_known(ask->fields, added[i]);
-
-        if (ours.at && (!theirs || !goes_to_member(ask, theirs))) {
-            const char *name = field_name(added[i]);
+        if (ours.at && member_ask_is_new(ask, member_ask_added[i])) {
+            const char *name = field_name(member_ask_added[i]);
 
             to = put_field(to, name, strlen(name), ours);
         }
@@ -166,7 +113,7 @@ size_t h1_ask_write(char *to, const member_ask_t *ask)
     to = put(to, LITERAL(" HTTP/1.1\r\n"));
     to = put_field(to, LITERAL("Host"), ask->host);
     for (uint32_t i = 0; i < fields->count; i++) {
-        if (goes_to_member(ask, &fields->field[i]) && is_first(fields, i)) {
+        if (member_ask_goes(ask, &fields->field[i]) && member_ask_is_first(fields, i)) {
             to = put_joined(to, ask, &fields->field[i]);
         }
     }

@@ -76,6 +76,7 @@ GLUE_engine += client_h2.c client_h2_direct.c client_h2_stream.c client_h2_tell.
 GLUE_engine += exchange_doors.c exchange_admit.c exchange_answer.c exchange_bypass.c
 GLUE_engine += exchange_view.c exchange_ask.c exchange_answer_head.c exchange_output.c exchange_log.c
 LOGIC_engine += exchange.c exchange_try.c exchange_body.c exchange_pass.c exchange_tell.c
+LOGIC_engine += h2_member.c origin_session.c origin_session_in.c origin_stream.c
 LOGIC_engine += origin.c origin_write.c origin_read.c origin_pool.c origin_connect.c origin_names.c origin_tls.c
 LIBS_engine = libnghttp2 libssl libcrypto
 LOGIC_engine += eligible_table.c eligible_rewrite.c header_ops.c

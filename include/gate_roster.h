@@ -29,8 +29,8 @@ typedef struct gate_roster {
     uint32_t count;
     uint32_t tiers;              /* number of distinct (backup, priority) tiers */
     uint32_t capped;             /* how many have a cap (connections=) */
-    uint32_t others;             /* how many speak something other than HTTP/1.1: their scheme is neither http nor https */
-    uint32_t tls;                /* how many speak it over TLS: https */
+    uint32_t others;             /* how many speak something other than HTTP: their scheme is none of http, https, h2c, h2 */
+    uint32_t tls;                /* how many speak it over TLS: https, h2 */
     gate_roster_member_t *members; /* in the order of configuration */
     void *_Atomic *kept;         /* one for each member: see gate_roster_keep() */
 } gate_roster_t;

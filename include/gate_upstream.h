@@ -41,7 +41,7 @@ typedef struct {
     const gate_upstream_group_t *group; /* of the route; GateSelect may choose another */
     void *dir_conf;                  /* httpd's merged per-directory vector of the request */
     const gate_errand_paths_t *paths; /* looked at by turn() only: may be filled in until then. NULL: only addresses are turned */
-    int http_only;                   /* the plane speaks HTTP/1.1 to members and nothing else: see begin() */
+    int http_only;                   /* the plane speaks HTTP/1.1 and HTTP/2 to members and nothing else: see begin() */
     int clear_only;                  /* .. and that not over TLS */
     const char *plane;               /* "express", "classic": GATE_PLANE; static */
     int64_t route_timeout_usec;      /* ProxyPass timeout=; 0 */
@@ -63,6 +63,7 @@ typedef struct {
     int reused;                      /* a kept connection was used */
     int tls_failed;
     int sent;                        /* something of the request may have reached the member although bytes_out does not say so */
+    int untouched;                   /* the member has said that it did nothing with the request: it may be sent again, whatever it is */
     uint64_t bytes_out, bytes_in;    /* to and from the member */
     int status;                      /* of the answer; 0: none */
     int passed_on;                   /* a byte of the answer went to the client */
@@ -97,7 +98,7 @@ typedef struct {
 typedef struct {
     /** @return the group of that name, or NULL */
     const gate_upstream_group_t *(*group)(const char *name, size_t len);
-    /** Has the group, as it is now, a member that does not speak HTTP/1.1 over TCP, TLS or a unix socket? NULL: no; else why (static) */
+    /** Has the group, as it is now, a member that does not speak HTTP/1.1 or HTTP/2 over TCP, TLS or a unix socket? NULL: no; else why (static) */
     const char *(*classic_only)(const gate_upstream_group_t *group);
     /**
      * @param why  set when the result is NULL: the group that the request goes to needs the classic plane (http_only). Nothing was counted

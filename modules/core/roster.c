@@ -140,6 +140,14 @@ static uint32_t *list_slots(const gate_registry_t *reg, uint32_t group, uint32_t
     }
 }
 
+static void count_scheme(gate_roster_t *roster, const char *scheme)
+{
+    int tls = strcmp(scheme, "https") == 0 || strcmp(scheme, "h2") == 0;
+
+    roster->tls += tls;
+    roster->others += !tls && strcmp(scheme, "http") != 0 && strcmp(scheme, "h2c") != 0;
+}
+
 static held_t *build(const gate_rosters_t *rosters, uint32_t group)
 {
     apr_pool_t *pool;
@@ -166,8 +174,7 @@ static held_t *build(const gate_rosters_t *rosters, uint32_t group)
         fill_member(pool, to, &member);
         if (gate_parse_member_url(pool, to->url, &to->parts) == NULL) {
             held->roster.capped += to->connections != 0;
-            held->roster.tls += strcmp(to->parts.scheme, "https") == 0;
-            held->roster.others += strcmp(to->parts.scheme, "http") != 0 && strcmp(to->parts.scheme, "https") != 0;
+            count_scheme(&held->roster, to->parts.scheme);
             held->roster.count++;
         }
     }

@@ -188,15 +188,25 @@ size_t exchange_body(exchange_t *x, const char *bytes, size_t len)
     return taken;
 }
 
+static const fields_t *copy_trailers(exchange_t *x, const fields_t *trailers)
+{
+    answer_head_t head = { .fields = *trailers }, *copy = apr_palloc(x->pool, sizeof *copy);
+
+    answer_head_copy(copy, &head, apr_palloc(x->pool, answer_head_size(&head)));
+    return &copy->fields;
+}
+
 void exchange_body_end(exchange_t *x, const fields_t *trailers)
 {
-    (void)trailers; /* mod_proxy_http does not hand them on either */
     if (x->body.ended) {
         return;
     }
     x->body.ended = 1;
     if (x->gone || x->ended) {
         return;
+    }
+    if (trailers && trailers->count) {
+        x->body.trailers = copy_trailers(x, trailers);
     }
     exchange_enter(x);
     exchange_try_body_news(x);

@@ -139,6 +139,21 @@ static void add_members(exchange_t *x, const answer_head_t *head, fields_t *out)
     }
 }
 
+/* HTTP/2 has no words for a status: httpd's. */
+static const answer_head_t *named(exchange_t *x, const answer_head_t *head)
+{
+    answer_head_t *dressed;
+    const char *line;
+
+    if (head->reason.at || head->major != 2) {
+        return head;
+    }
+    line = ap_get_status_line(head->status);
+    dressed = apr_pmemdup(x->pool, head, sizeof *head);
+    dressed->reason = span_of(atoi(line) == head->status ? line + 4 : head->status == 103 ? "Early Hints" : "");
+    return dressed;
+}
+
 const answer_head_t *exchange_answer_dress(exchange_t *x, const answer_head_t *head)
 {
     answer_head_t *dressed;
@@ -149,6 +164,7 @@ const answer_head_t *exchange_answer_dress(exchange_t *x, const answer_head_t *h
     if (x->try && head->status >= 200) {
         x->sticky_cookie = exchange_upstream->cookie(x->errand);
     }
+    head = named(x, head);
     if (stays_as_it_is(x, head)) {
         return head;
     }

@@ -12,15 +12,23 @@
 #include "origin_tls_conf.h"
 #include "route.h"
 
+static int is_tls(const gate_url_t *url)
+{
+    return strcmp(url->scheme, "https") == 0 || strcmp(url->scheme, "h2") == 0;
+}
+
 static span_t span_of(const char *text)
 {
     return (span_t){ text, (uint32_t)strlen(text) };
 }
 
-/* As mod_proxy_http makes it of the member's URL, in which a port that the scheme implies is not written. */
+/*
+ * As mod_proxy_http makes it of the member's URL, in which a port that the scheme implies is not written; mod_proxy_http2 has it that h2c is
+ * http and h2 is https.
+ */
 static span_t host_of_member(exchange_t *x, const gate_url_t *url)
 {
-    int implied = !url->port_given || url->port == DEFAULT_HTTP_PORT || (url->port == DEFAULT_HTTPS_PORT && strcmp(url->scheme, "https") == 0);
+    int implied = !url->port_given || url->port == DEFAULT_HTTP_PORT || (url->port == DEFAULT_HTTPS_PORT && is_tls(url));
     int v6 = strchr(url->host, ':') != NULL;
 
     if (implied) {
@@ -37,7 +45,7 @@ static span_t target_of(exchange_t *x, const gate_url_t *url)
 /* WebSocket is what the classic plane's workers let pass. */
 static void set_upgrade(exchange_t *x, member_ask_t *ask)
 {
-    const field_t *upgrade = x->head->upgrade ? fields_known(&x->head->fields, FIELD_UPGRADE) : NULL;
+    const field_t *upgrade = x->head->upgrade && !origin_is_duplex(x->try->member) ? fields_known(&x->head->fields, FIELD_UPGRADE) : NULL;
 
     x->asked_upgrade = upgrade && span_is(upgrade->value, "websocket");
     if (x->asked_upgrade) {
@@ -75,7 +83,7 @@ void exchange_ask_head(exchange_t *x, member_ask_t *ask)
 
 const origin_tls_t *exchange_ask_tls(const exchange_t *x)
 {
-    return strcmp(x->try->member->parts.scheme, "https") == 0 ? origin_tls_of(x->server) : NULL;
+    return is_tls(&x->try->member->parts) ? origin_tls_of(x->server) : NULL;
 }
 
 const char *exchange_ask_tls_host(const exchange_t *x)

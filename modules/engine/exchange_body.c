@@ -126,6 +126,9 @@ int exchange_body_begin(exchange_t *x, const member_ask_t *ask)
 {
     const exchange_body_t *body = &x->body;
 
+    if (body->trailers) {
+        origin_trailers(x->origin, body->trailers);
+    }
     if (body->held) {
         return sent(x, origin_ask(x->origin, ask, NULL, 0, 0));
     }
@@ -138,6 +141,9 @@ int exchange_body_pump(exchange_t *x)
 
     if (!body->present || body->told_end || (body->sent == body->len && !body->ended)) {
         return 1;
+    }
+    if (body->trailers) {
+        origin_trailers(x->origin, body->trailers);
     }
     return sent(x, origin_body(x->origin, body->at + body->sent, body->len - body->sent, body->ended));
 }

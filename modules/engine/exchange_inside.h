@@ -51,6 +51,7 @@ typedef struct {
     int held;                   /* not sent until the member says 100 */
     /* of the present try */
     int told_end;               /* all has been sent: origin_is_asked() */
+    const fields_t *trailers;   /* what followed it; a copy in the pool; NULL: nothing */
     int64_t waiting_since_usec; /* everything sent, the client has to bring more; 0: no */
 } exchange_body_t;
 
@@ -249,6 +250,8 @@ void exchange_pass_on_data(void *user, const char *bytes, size_t len);
 void exchange_pass_on_end(void *user, const fields_t *trailers);
 void exchange_pass_on_turn(void *user);
 void exchange_pass_swallowed(exchange_t *x, int whole);
+/** The client, which waits for it, may send its body. */
+void exchange_pass_continue(exchange_t *x);
 
 /* The body (exchange_body.c). */
 /** @return how many bytes it had room for */

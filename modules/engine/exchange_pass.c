@@ -55,6 +55,15 @@ static void pass_interim(exchange_t *x, const answer_head_t *head)
     x->unflushed = 1;
 }
 
+void exchange_pass_continue(exchange_t *x)
+{
+    answer_head_t head = { .status = 100, .major = 1, .minor = 1, .keep_alive = 1, .reason = { "Continue", 8 }, .length = UINT64_MAX };
+
+    x->body.held = 0;
+    pass_interim(x, &head);
+    exchange_tell_flush(x);
+}
+
 static int upgrade_agrees(const exchange_t *x, const answer_head_t *head)
 {
     const field_t *asked = fields_known(&x->head->fields, FIELD_UPGRADE);

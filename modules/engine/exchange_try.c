@@ -201,6 +201,10 @@ void exchange_try_failed(exchange_t *x, origin_e how, const char *why)
         outcome = GATE_OUTCOME_TIMEOUT;
         why = "no answer in time";
     }
+    else if (how == ORIGIN_REJECTED || how == ORIGIN_UNTOUCHED) {
+        outcome = GATE_OUTCOME_RESET;
+        t->untouched = how == ORIGIN_UNTOUCHED;
+    }
     else if (how == ORIGIN_BAD) {
         outcome = GATE_OUTCOME_BAD;
         why = "the answer was not HTTP";
@@ -223,7 +227,7 @@ void exchange_try_failed(exchange_t *x, origin_e how, const char *why)
         t->status = 0;
     }
     x->held_head = NULL;
-    exchange_try_over(x, outcome, why ? why : "no connection", 0, 1);
+    exchange_try_over(x, outcome, why ? apr_pstrdup(x->pool, why) : "no connection", 0, 1); /* an origin's words go with it */
 }
 
 /* ---- asking ---------------------------------------------------------------------------------------------------------------- */
@@ -265,6 +269,9 @@ static void ask(exchange_t *x)
 
     waited_for_client(x);
     x->state = EXCHANGE_ASKING;
+    if (x->body.held && origin_is_duplex(x->try->member)) {
+        exchange_pass_continue(x); /* few of them ever say 100: RFC 9110, 10.1.1 */
+    }
     exchange_body_announce(x, &head);
     exchange_ask_head(x, &head);
     if (body_sent(x, exchange_body_begin(x, &head)) == 0) {
@@ -370,12 +377,15 @@ static void connect_member(exchange_t *x)
     }
 }
 
-/* As mod_proxy_http: so much of a body is awaited before the member is asked, and all of it if it is no more. */
+/*
+ * As mod_proxy_http: so much of a body is awaited before the member is asked, and all of it if it is no more. One that answers while it is
+ * asked is asked at once: the client may wait for its answer before it sends more.
+ */
 static int is_fetched(const exchange_t *x)
 {
     const exchange_body_t *body = &x->body;
 
-    return !body->present || body->ended || body->held || body->len >= EXCHANGE_PREFETCH_BYTES || body->dropped;
+    return !body->present || origin_is_duplex(x->try->member) || body->ended || body->held || body->len >= EXCHANGE_PREFETCH_BYTES || body->dropped;
 }
 
 static void begin_try(exchange_t *x)

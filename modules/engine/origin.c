@@ -70,7 +70,10 @@ void origin_close(origin_t *o)
     }
     else {
         origin_connect_leave(o);
-        place->all->used--;
+        place->all->used -= o->connection;
+    }
+    if (o->speaks->leave) {
+        o->speaks->leave(o);
     }
     o->state = ORIGIN_DEAD;
     o->later = 0;
@@ -186,7 +189,7 @@ static void later_run(loop_job_t *job)
         o->ops->connected(o->user);
     }
     if (what & LATER_READ && o->state == ORIGIN_USED && !o->paused) {
-        origin_read(o);
+        o->speaks->read(o);
     }
     origin_leave(o);
 }
@@ -283,7 +286,7 @@ ssize_t origin_recv(origin_t *o, char *into, size_t size)
 
 /* --- what users call --- */
 
-static origin_t *make(loop_t *loop, origin_place_t *place)
+origin_t *origin_make(origin_place_t *place, const origin_protocol_t *speaks, int connection)
 {
     origins_t *all = place->all;
     origin_t *o = all->free_list;
@@ -296,12 +299,14 @@ static origin_t *make(loop_t *loop, origin_place_t *place)
     else if (!(o = calloc(1, sizeof *o))) {
         return NULL;
     }
-    o->loop = loop;
+    o->speaks = speaks;
+    o->loop = all->loop;
     o->place = place;
     o->watch.fd = -1;
     o->watch.ready = ready;
     o->timer.fired = fired;
-    all->used++;
+    o->connection = (uint8_t)connection;
+    all->used += o->connection;
     return o;
 }
 
@@ -328,6 +333,9 @@ origin_t *origin_get(loop_t *loop, const origin_want_t *want, const origin_ops_t
     if (!place) {
         return NULL;
     }
+    if (place->h2) {
+        return origin_stream_get(place, want, ops, user, is_ready);
+    }
     while (!want->fresh && (o = origin_take_idle(place))) {
         char byte;
 
@@ -339,7 +347,7 @@ origin_t *origin_get(loop_t *loop, const origin_want_t *want, const origin_ops_t
         }
         origin_close(o);
     }
-    o = make(loop, place);
+    o = origin_make(place, &origin_h1, 1);
     if (!o) {
         origin_place_release(place);
         return NULL;
@@ -355,6 +363,31 @@ origin_t *origin_get(loop_t *loop, const origin_want_t *want, const origin_ops_t
 int origin_is_reused(const origin_t *o)
 {
     return o->reused;
+}
+
+int origin_is_duplex(const gate_roster_member_t *member)
+{
+    return member->parts.scheme[0] == 'h' && member->parts.scheme[1] == '2'; /* no other scheme begins so */
+}
+
+ssize_t origin_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size_t len, int last)
+{
+    return o->speaks->ask(o, ask, bytes, len, last);
+}
+
+ssize_t origin_body(origin_t *o, const char *bytes, size_t len, int last)
+{
+    return o->speaks->body(o, bytes, len, last);
+}
+
+void origin_trailers(origin_t *o, const fields_t *trailers)
+{
+    o->stream.trailers = trailers;
+}
+
+int origin_is_asked(const origin_t *o)
+{
+    return o->speaks->is_asked(o);
 }
 
 int origin_tls_failed(const origin_t *o)
@@ -439,7 +472,7 @@ void origin_resume(origin_t *o)
     if (o->limit_usec) {
         origin_due(o, loop_now(o->loop) + o->limit_usec);
     }
-    if (o->readable) {
+    if (o->readable || o->stream.kept_len) {
         origin_later(o, LATER_READ);
     }
 }
@@ -454,7 +487,7 @@ void origin_tunnel(origin_t *o)
 
 void origin_shutdown(origin_t *o)
 {
-    if (o->state != ORIGIN_USED || o->send_dead) {
+    if (o->state != ORIGIN_USED || o->send_dead || !o->connection) {
         return;
     }
     o->unclean = 1;
@@ -474,10 +507,7 @@ void origin_limit(origin_t *o, int64_t usec)
 
 void origin_put(origin_t *o)
 {
-    if (o->uploads) {
-        origin_upload(o, 0);
-    }
-    if (!origin_keep(o)) {
+    if (!o->speaks->keep(o)) {
         origin_close(o);
     }
 }
@@ -486,6 +516,18 @@ void origin_drop(origin_t *o)
 {
     origin_close(o);
 }
+
+static int keep(origin_t *o)
+{
+    if (o->uploads) {
+        origin_upload(o, 0);
+    }
+    return origin_keep(o);
+}
+
+const origin_protocol_t origin_h1 = {
+    .ask = origin_h1_ask, .body = origin_h1_body, .is_asked = origin_h1_is_asked, .read = origin_read, .keep = keep
+};
 
 uint64_t origin_bytes_in(const origin_t *o)
 {

@@ -1,10 +1,13 @@
 /*
- * origin.h - connections to members, kept by loop and member, and the HTTP/1.1 spoken over them.
- * Depends: loop.h, message.h, h1_parse.h, gate_roster.h, OpenSSL.   LOGIC: knows no httpd.
+ * origin.h - ways for a request to a member and its answer back, whatever the member speaks: a connection of HTTP/1.1, or one of many streams
+ * of a connection that speaks HTTP/2 (h2c, h2).
+ * Depends: loop.h, message.h, h1_parse.h, gate_roster.h, libnghttp2, OpenSSL.   LOGIC: knows no httpd.
  * Memory:  an origin belongs to its loop; from origin_get() until origin_put() or origin_drop() to its user. Strings of a want are copied.
  * Locking: none; one loop.
- * Only clean connections are kept: the answer was whole, both sides wanted it, nothing is left to read. A kept one is used at most as long
- * as the member said (Keep-Alive: timeout=, less a second), and closed when the member closes it.
+ * HTTP/1.1: only clean connections are kept: the answer was whole, both sides wanted it, nothing is left to read. A kept one is used at most
+ * as long as the member said (Keep-Alive: timeout=, less a second), and closed when the member closes it.
+ * HTTP/2: a connection has as many streams as the member lets it have; another one is made when there is no room. It is left when the member
+ * says that it goes (GOAWAY), and closed when it was idle for long. What is not taken from a stream holds back that stream alone.
  */
 #ifndef ENGINE_ORIGIN_H
 #define ENGINE_ORIGIN_H
@@ -24,6 +27,8 @@ typedef enum {
     ORIGIN_REFUSED,             /* no connection: refused, unreachable, connect limit, no address, TLS failed (see origin_tls_failed()) */
     ORIGIN_TIMEOUT,             /* connected, then silent for longer than origin_limit() */
     ORIGIN_RESET,               /* ended or reset before the answer was whole */
+    ORIGIN_REJECTED,            /* this request alone was ended (RST_STREAM); `why` has the member's word */
+    ORIGIN_UNTOUCHED,           /* likewise, or by GOAWAY: the member has done nothing with the request, which may be sent again */
     ORIGIN_BAD                  /* not HTTP, or against its rules */
 } origin_e;
 
@@ -58,7 +63,7 @@ typedef struct {
 } origins_rules_t;
 
 typedef struct {
-    uint32_t used, idle;        /* connections, connecting ones included */
+    uint32_t used, idle;        /* connections, connecting ones included; of HTTP/2: with streams, and without */
 } origins_counts_t;
 
 /** Makes the loop's pools, in LOOP_SLOT_ORIGINS. @return 0, or -1: no memory */
@@ -74,6 +79,8 @@ origins_counts_t origins_counts(loop_t *loop);
 /** A kept connection at once (*ready = 1), or a new one that calls connected() or failed(). NULL: no memory (*ready = 0). */
 origin_t *origin_get(loop_t *loop, const origin_want_t *want, const origin_ops_t *ops, void *user, int *ready);
 int origin_is_reused(const origin_t *o);
+/** Does the member take a body while it answers, and answer before it has asked for one? (h2c, h2) */
+int origin_is_duplex(const gate_roster_member_t *member);
 int origin_tls_failed(const origin_t *o);
 /** errno of the last address's connect (ETIMEDOUT: its limit), after failed(); 0: it is not known */
 int origin_cause(const origin_t *o);
@@ -90,9 +97,14 @@ ssize_t origin_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size
  *         can be sent; an answer that came before that (413, ..) is told as any other, else failed() follows
  */
 ssize_t origin_body(origin_t *o, const char *bytes, size_t len, int last);
+/** What follows the body; before its last piece is given; borrowed until origin_is_asked(). HTTP/1.1 drops it, as mod_proxy_http does. */
+void origin_trailers(origin_t *o, const fields_t *trailers);
 /** All of the request is with the network, to the last byte of its framing. */
 int origin_is_asked(const origin_t *o);
-/** No more is read from the member until origin_resume(): the client is slow. What has been read is still told (at most LOOP_SCRATCH_BYTES). */
+/**
+ * No more is read from the member until origin_resume(): the client is slow. HTTP/1.1: what has been read is still told (at most
+ * LOOP_SCRATCH_BYTES). HTTP/2: what comes within the stream's window is kept and told later.
+ */
 void origin_pause(origin_t *o);
 void origin_resume(origin_t *o);
 /** Within head() of a 101: from now on bytes are bytes. Without it a 101 is bad. */

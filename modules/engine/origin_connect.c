@@ -257,7 +257,7 @@ static void connected(origin_t *o)
         return;
     }
     o->state = ORIGIN_TLS;
-    o->tls = origin_tls_begin(place->tls, o->watch.fd, place->tls_host, &place->memory);
+    o->tls = origin_tls_begin(place->tls, o->watch.fd, place->tls_host, &place->memory, place->h2);
     if (!o->tls) {
         tls_failed(o);
         return;

@@ -1,6 +1,8 @@
 /*
  * origin_inside.h - what the files of the origin share: the connection's struct, the places of members, the steps between them.
  * Depends: origin.h, origin_names.h, origin_tls.h, h1_parse.h, h1_chunk.h.   LOGIC: knows no httpd.
+ * An origin_t is what a user holds. Of HTTP/1.1 it is a connection of its own (origin_h1). Of HTTP/2 it is a stream (origin_h2, its fields in
+ * .stream, no socket), and the connection is another origin_t, a link whose user is the session (origin_session.h): bytes both ways.
  * Memory:  malloc'ed. An origin is freed by origin_free_later(): never while a function of its own is on the stack (depth), never while its
  *          job is with the loop (posted).
  * Locking: none; one loop.
@@ -16,6 +18,7 @@
 #include "origin.h"
 #include "origin_names.h"
 #include "origin_tls.h"
+#include "outbox.h"
 
 #define ORIGIN_HEAD_MAX LOOP_SCRATCH_BYTES /* an answer's head; a longer one is bad */
 #define ORIGIN_INTERIM_MAX 64              /* interim answers before the answer */
@@ -25,6 +28,7 @@
 
 
 typedef struct origins origins_t;
+typedef struct origin_session origin_session_t; /* origin_session.h */
 typedef struct origin_place origin_place_t;
 
 typedef enum {
@@ -62,7 +66,40 @@ typedef struct {
     uint8_t asked;              /* all of it is sent */
 } origin_writing_t;
 
+/* What a user calls, as each protocol does it. */
+typedef struct {
+    ssize_t (*ask)(origin_t *o, const member_ask_t *ask, const char *bytes, size_t len, int last);
+    ssize_t (*body)(origin_t *o, const char *bytes, size_t len, int last);
+    int (*is_asked)(const origin_t *o);
+    void (*read)(origin_t *o);  /* LATER_READ: there may be more to tell */
+    int (*keep)(origin_t *o);   /* origin_put(). @return 0: it is to be closed */
+    void (*leave)(origin_t *o); /* it is being closed */
+} origin_protocol_t;
+
+/* A stream's part of an origin (origin_stream.c). */
+typedef struct {
+    origin_session_t *session;  /* NULL: not a stream, or it needs its session no more */
+    origin_t *touched_next;     /* among those whose turn() is owed */
+    int32_t id;                 /* 0: not asked yet */
+    uint8_t waits;              /* for the connection, or for room on it */
+    uint8_t moved;              /* how often, from connections without room */
+    uint8_t touched, closed;
+    uint8_t wants;              /* writable() is owed */
+    uint8_t shut;               /* the member has sent its RST_STREAM */
+    uint8_t told_head, ended;   /* ended: END_STREAM has come */
+    uint8_t asked;
+    uint8_t last;               /* of what is given: it ends the body */
+    const char *now;            /* being given, within ask() and body() only */
+    size_t now_len;
+    const fields_t *trailers;   /* of the request */
+    char *kept;                 /* of the answer, while the user does not want it: kept_len bytes from kept_at on */
+    size_t kept_at, kept_len, kept_room;
+    void *trailers_memory;      /* of the answer: `late`, which is to be told after what is kept */
+    fields_t late;
+} origin_stream_t;
+
 struct origin {
+    const origin_protocol_t *speaks;
     loop_watch_t watch;
     wheel_timer_t timer;
     loop_job_t job;
@@ -77,6 +114,7 @@ struct origin {
     uint8_t later;              /* LATER_* that the job is to do */
     uint8_t posted;             /* the loop has the job */
     uint8_t depth;              /* functions of ours on the stack that call out */
+    uint8_t connection;         /* it is one: it has a socket, or will */
     uint8_t watched;
     uint8_t readable;           /* there may be more to read */
     uint8_t hup;                /* the member has closed its side */
@@ -100,7 +138,8 @@ struct origin {
     uint64_t in, out;
     origin_writing_t writing;
     h1_chunk_t chunk;           /* READING_CHUNKED */
-    char *held;                 /* a head, or trailers, not whole yet: held_len bytes from held_at on */
+    origin_stream_t stream;
+    char *held;                 /* a head, or trailers, not whole yet: held_len bytes from held_at on. A stream's: the answer's head */
     uint32_t held_at, held_len, held_cap;
     int cause;                  /* errno of a connect that failed; 0: none */
     char why[160];
@@ -119,6 +158,9 @@ struct origin_place {
     char *host, *unix_path;
     uint16_t port;
 
+    uint8_t h2;                 /* the member speaks HTTP/2 */
+    origin_session_t *sessions; /* of h2 */
+    uint32_t streams;           /* how many the member lets a connection have, as it said last; 0: not yet, or none */
     origin_t *idle, *oldest;    /* LIFO */
     uint32_t idle_count;
     origin_t *waiting;          /* for addresses */
@@ -139,6 +181,7 @@ struct origins {
     int draining;
     origin_t *free_list;
     uint32_t free_count;
+    outbox_shelf_t shelf;
     field_t field[MESSAGE_FIELDS_MAX], trailer[MESSAGE_FIELDS_MAX]; /* of what is being read */
 };
 
@@ -158,7 +201,16 @@ void origin_connect_expired(origin_t *o);
 void origin_connect_leave(origin_t *o);
 void origin_place_forget_question(origin_place_t *place);
 
+/* origin_stream.c, origin_session.c: HTTP/2 */
+/** As origin_get(). Takes the caller's reference on the place. */
+origin_t *origin_stream_get(origin_place_t *place, const origin_want_t *want, const origin_ops_t *ops, void *user, int *ready);
+/** No new streams on any of them; those without any are closed. */
+void origin_sessions_retire(origin_place_t *place);
+
 /* origin_write.c */
+ssize_t origin_h1_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size_t len, int last);
+ssize_t origin_h1_body(origin_t *o, const char *bytes, size_t len, int last);
+int origin_h1_is_asked(const origin_t *o);
 /** The member takes bytes again: what is left of the head. @return 1 nothing is left of it */
 int origin_write_rest(origin_t *o);
 void origin_write_clear(origin_t *o);
@@ -168,6 +220,9 @@ void origin_read(origin_t *o);
 void origin_answer_begin(origin_t *o, method_e method);
 
 /* origin.c */
+extern const origin_protocol_t origin_h1;
+/** @param connection it counts as one  @return one that refers to `place` with the caller's reference; NULL: no memory */
+origin_t *origin_make(origin_place_t *place, const origin_protocol_t *speaks, int connection);
 void origin_due(origin_t *o, int64_t due_usec);
 void origin_later(origin_t *o, unsigned what);
 /** failed() now: not from within a call of the user's. */

@@ -43,6 +43,7 @@ static void place_retire(origin_place_t **link)
     while (place->idle) {
         origin_close(place->idle);
     }
+    origin_sessions_retire(place);
     origin_place_release(place);
 }
 
@@ -65,6 +66,7 @@ static origin_place_t *place_make(origins_t *all, const origin_want_t *want)
     place->group = want->group;
     place->tls = want->tls;
     place->references = 1;
+    place->h2 = (uint8_t)origin_is_duplex(m);
     place->port = m->parts.port;
     place->host = copy(m->parts.host ? m->parts.host : "");
     place->unix_path = copy(m->parts.unix_path);
@@ -300,6 +302,7 @@ void origins_close(loop_t *loop)
         all->free_list = o->next;
         free(o);
     }
+    outbox_shelf_clear(&all->shelf);
     free(all->slot);
     free(all);
 }

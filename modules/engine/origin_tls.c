@@ -36,6 +36,7 @@ struct origin_tls_session {
     int fd;
     int drained, hup;           /* drained: nothing to read until the socket is said to be readable */
     int broken;
+    int h2;
     char *out;                  /* a record's clear text that OpenSSL holds on to; NULL: none */
     size_t out_len;
     char why[120];
@@ -297,8 +298,9 @@ static int is_address(const char *host)
     return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
 }
 
-origin_tls_session_t *origin_tls_begin(const origin_tls_t *tls, int fd, const char *host, origin_tls_memory_t *memory)
+origin_tls_session_t *origin_tls_begin(const origin_tls_t *tls, int fd, const char *host, origin_tls_memory_t *memory, int h2)
 {
+    static const unsigned char offer[] = { 2, 'h', '2' };
     origin_tls_session_t *s = calloc(1, sizeof *s);
     BIO *bio;
 
@@ -309,6 +311,7 @@ origin_tls_session_t *origin_tls_begin(const origin_tls_t *tls, int fd, const ch
     s->fd = fd;
     s->host = host;
     s->memory = memory;
+    s->h2 = h2;
     s->ssl = SSL_new(tls->ctx);
     bio = s->ssl ? BIO_new(bio_method) : NULL;
     if (!bio) {
@@ -325,6 +328,9 @@ origin_tls_session_t *origin_tls_begin(const origin_tls_t *tls, int fd, const ch
     }
     if (memory->session) {
         SSL_set_session(s->ssl, memory->session);
+    }
+    if (h2) {
+        SSL_set_alpn_protos(s->ssl, offer, sizeof offer);
     }
     return s;
 }
@@ -403,6 +409,17 @@ static const char *check_certificate(const origin_tls_session_t *s)
     return wrong;
 }
 
+static const char *check_protocol(const origin_tls_session_t *s)
+{
+    const unsigned char *chosen = NULL;
+    unsigned len = 0;
+
+    if (s->h2) {
+        SSL_get0_alpn_selected(s->ssl, &chosen, &len);
+    }
+    return !s->h2 || (len == 2 && memcmp(chosen, "h2", 2) == 0) ? NULL : "the member does not offer HTTP/2 (ALPN h2)";
+}
+
 static void say_why(origin_tls_session_t *s, int failure)
 {
     unsigned long code = ERR_peek_error();
@@ -433,6 +450,7 @@ int origin_tls_shake(origin_tls_session_t *s)
         return -1;
     }
     wrong = check_certificate(s);
+    wrong = wrong ? wrong : check_protocol(s);
     if (wrong) {
         snprintf(s->why, sizeof s->why, "%s", wrong);
         s->broken = 1;

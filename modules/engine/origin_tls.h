@@ -38,8 +38,12 @@ void origin_tls_rules_default(origin_tls_rules_t *rules);
 origin_tls_t *origin_tls_create(SSL_CTX *model, const origin_tls_rules_t *rules, const char **why);
 void origin_tls_destroy(origin_tls_t *tls);
 
-/** Of a connected, non-blocking socket. `host`, `memory` are borrowed. @return NULL: no memory */
-origin_tls_session_t *origin_tls_begin(const origin_tls_t *tls, int fd, const char *host, origin_tls_memory_t *memory);
+/**
+ * Of a connected, non-blocking socket. `host`, `memory` are borrowed.
+ * @param h2  HTTP/2 is going to be spoken, and nothing else: a member that does not choose it (ALPN, RFC 7301) has failed the handshake
+ * @return NULL: no memory
+ */
+origin_tls_session_t *origin_tls_begin(const origin_tls_t *tls, int fd, const char *host, origin_tls_memory_t *memory, int h2);
 /** @return 1: it stands; 0: go on when the socket is ready; -1: failed, origin_tls_why() */
 int origin_tls_shake(origin_tls_session_t *session);
 const char *origin_tls_why(const origin_tls_session_t *session);

@@ -142,7 +142,7 @@ void origin_write_clear(origin_t *o)
     memset(&o->writing, 0, sizeof o->writing);
 }
 
-ssize_t origin_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size_t len, int last)
+ssize_t origin_h1_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size_t len, int last)
 {
     static _Thread_local char usual[USUAL_HEAD]; /* the loop's scratch is what origin_send() may use itself */
     origin_writing_t *w = &o->writing;
@@ -174,12 +174,12 @@ ssize_t origin_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size
     return taken;
 }
 
-ssize_t origin_body(origin_t *o, const char *bytes, size_t len, int last)
+ssize_t origin_h1_body(origin_t *o, const char *bytes, size_t len, int last)
 {
     return put(o, bytes, len, last);
 }
 
-int origin_is_asked(const origin_t *o)
+int origin_h1_is_asked(const origin_t *o)
 {
     return o->writing.asked;
 }

@@ -9,13 +9,13 @@
 
 const char *errand_classic_only(const gate_roster_t *roster)
 {
-    return roster->others ? "a member of its group speaks another protocol than HTTP/1.1" : NULL;
+    return roster->others ? "a member of its group speaks another protocol than HTTP" : NULL;
 }
 
 const char *errand_unfit(const gate_errand_ask_t *ask, const gate_roster_t *roster)
 {
     if (ask->clear_only && roster->tls) {
-        return "a member of its group is https, which SSLProxyEngine or another SSLProxy* directive leaves to the classic plane";
+        return "a member of its group is https or h2, which SSLProxyEngine or another SSLProxy* directive leaves to the classic plane";
     }
     return ask->http_only ? errand_classic_only(roster) : NULL;
 }
@@ -144,7 +144,7 @@ gate_try_t *errand_present(gate_errand_t *e)
 
 static int was_sent(const gate_try_t *t)
 {
-    return t->bytes_out != 0 || t->sent;
+    return (t->bytes_out != 0 || t->sent) && !t->untouched;
 }
 
 /* See retry_try_t.shut_out. */
@@ -231,7 +231,7 @@ static retry_verdict_t consider(gate_errand_t *e, gate_outcome_e outcome)
     const gate_try_t *t = &e->now;
     retry_try_t ended = {
         .outcome = outcome, .status = t->status, .request_sent = was_sent(t), .body_whole = !t->body_lost,
-        .response_passed_on = t->passed_on, .idle_died = t->reused && !t->bytes_in, .shut_out = was_shut_out(e, outcome)
+        .response_passed_on = t->passed_on, .idle_died = t->untouched || (t->reused && !t->bytes_in), .shut_out = was_shut_out(e, outcome)
     };
     retry_standing_t standing = {
         .method = e->ask.view->method, .tries = (uint32_t)e->tries, .replaced = e->replaced, .others = 1, .counted = e->retrying,

@@ -23,6 +23,8 @@
 #define origin_ask played_origin_ask
 #define origin_body played_origin_body
 #define origin_is_asked played_origin_is_asked
+#define origin_trailers played_origin_trailers
+#define origin_is_duplex played_origin_is_duplex
 #define origin_pause played_origin_pause
 #define origin_resume played_origin_resume
 #define origin_tunnel played_origin_tunnel
@@ -47,6 +49,7 @@ static struct {
     size_t sent_len;
     size_t takes;               /* how much the member takes at once */
     int dead, no_origin, ready;
+    int duplex;                 /* the member speaks HTTP/2 */
     int asked, raw;             /* it has all of the request; it is a tunnel */
     struct origin origin;
     const origin_ops_t *ops;
@@ -196,6 +199,18 @@ int origin_is_asked(const origin_t *o)
 {
     assert_true(o->held);
     return world.asked;
+}
+
+void origin_trailers(origin_t *o, const fields_t *trailers)
+{
+    assert_true(o->held);
+    say("trailers-%u", trailers->count);
+}
+
+int origin_is_duplex(const gate_roster_member_t *m)
+{
+    assert_non_null(m);
+    return world.duplex;
 }
 
 void origin_pause(origin_t *o)

@@ -9,9 +9,9 @@
 #include <string.h>
 
 /* Its caller and what it calls are played: the socket is a buffer. */
-#define origin_ask played_ask
-#define origin_body played_body
-#define origin_is_asked played_is_asked
+#define origin_h1_ask played_ask
+#define origin_h1_body played_body
+#define origin_h1_is_asked played_is_asked
 #define origin_write_rest played_write_rest
 #define origin_write_clear played_write_clear
 #define origin_send played_send
@@ -90,18 +90,18 @@ static void sends(body_e body, const char *bytes, size_t first, size_t step, con
 
     memset(&net, 0, sizeof net);
     net.takes = step;
-    n = origin_ask(&o, &ask, bytes, have, have == len);
+    n = origin_h1_ask(&o, &ask, bytes, have, have == len);
     while (n >= 0 && turns++ < 2000) {
         sent += (size_t)n;
-        if (origin_is_asked(&o)) {
+        if (origin_h1_is_asked(&o)) {
             break;
         }
         net.takes = step;
         have = sent == have && have < len ? have + 1 : have;
-        n = origin_write_rest(&o) ? origin_body(&o, bytes + sent, have - sent, have == len) : 0;
+        n = origin_write_rest(&o) ? origin_h1_body(&o, bytes + sent, have - sent, have == len) : 0;
     }
     assert_int_equal(sent, len);
-    assert_true(origin_is_asked(&o));
+    assert_true(origin_h1_is_asked(&o));
     assert_int_equal(net.len, strlen(expected));
     assert_memory_equal(net.sent, expected, net.len);
     assert_int_equal(net.expected, METHOD_POST);
@@ -150,11 +150,11 @@ static void test_a_member_that_is_gone(void **state)
     (void)state;
     memset(&net, 0, sizeof net);
     net.takes = 10;
-    assert_int_equal(origin_ask(&o, &ask, "abc", 3, 0), 0);
+    assert_int_equal(origin_h1_ask(&o, &ask, "abc", 3, 0), 0);
     net.dead = 1;
     assert_int_equal(origin_write_rest(&o), 0);
-    assert_int_equal(origin_body(&o, "abc", 3, 1), -1);
-    assert_false(origin_is_asked(&o));
+    assert_int_equal(origin_h1_body(&o, "abc", 3, 1), -1);
+    assert_false(origin_h1_is_asked(&o));
     origin_write_clear(&o);
 }
 
@@ -170,8 +170,8 @@ static void test_a_long_head(void **state)
     memset(&net, 0, sizeof net);
     memset(long_host, 'h', sizeof long_host);
     ask.host = (span_t){ long_host, sizeof long_host };
-    assert_int_equal(origin_ask(&o, &ask, NULL, 0, 1), 0);
-    while (!origin_is_asked(&o)) {
+    assert_int_equal(origin_h1_ask(&o, &ask, NULL, 0, 1), 0);
+    while (!origin_h1_is_asked(&o)) {
         all += net.len;
         net.len = 0;
         net.takes = 1000;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "h1_scan.h"
 #include "h2_head.h"
 
 /* --- requests --- */
@@ -49,16 +50,7 @@ static int make_room(h2_ask_t *ask, size_t more)
 /* No control character but HTAB; in a target and the like no space either. */
 static int is_text(const char *at, size_t len, int spaces)
 {
-    size_t i;
-
-    for (i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)at[i];
-
-        if ((c < 0x20 && !(spaces && c == '\t')) || c == 0x7f || (c == ' ' && !spaces)) {
-            return 0;
-        }
-    }
-    return 1;
+    return scan_text(at, at + len) == at + len && (spaces || (!memchr(at, ' ', len) && !memchr(at, '\t', len)));
 }
 
 static int is_name(const char *at, size_t len)
@@ -66,26 +58,36 @@ static int is_name(const char *at, size_t len)
     size_t i;
 
     for (i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)at[i];
-
-        if (c <= 0x20 || c >= 0x7f || (c >= 'A' && c <= 'Z') || strchr("\"(),/:;<=>?@[\\]{}", c)) {
+        if (!(scan_class[(unsigned char)at[i]] & SCAN_TOKEN) || (at[i] >= 'A' && at[i] <= 'Z')) {
             return 0;
         }
     }
     return len > 0;
 }
 
+static int *place_of(h2_ask_t *ask, const char *name, size_t len)
+{
+    switch (len) {
+    case 5:
+        return memcmp(name, ":path", 5) == 0 ? &ask->path : NULL;
+    case 7:
+        return memcmp(name, ":method", 7) == 0 ? &ask->method : memcmp(name, ":scheme", 7) == 0 ? &ask->scheme : NULL;
+    case 9:
+        return memcmp(name, ":protocol", 9) == 0 ? &ask->protocol : NULL;
+    case 10:
+        return memcmp(name, ":authority", 10) == 0 ? &ask->authority : NULL;
+    default:
+        return NULL;
+    }
+}
+
 static void note_pseudo(h2_ask_t *ask, const char *name, size_t len, const char *value, size_t value_len)
 {
-    static const char *const names[] = { ":method", ":scheme", ":authority", ":path", ":protocol" };
-    int *places[] = { &ask->method, &ask->scheme, &ask->authority, &ask->path, &ask->protocol };
-    int i;
+    int *place = place_of(ask, name, len);
 
-    for (i = 0; i < 5; i++) {
-        if (strlen(names[i]) == len && memcmp(name, names[i], len) == 0 && !*places[i] && value_len > 0 && is_text(value, value_len, 0)) {
-            *places[i] = (int)ask->count + 1;
-            return;
-        }
+    if (place && !*place && value_len > 0 && is_text(value, value_len, 0)) {
+        *place = (int)ask->count + 1;
+        return;
     }
     ask->state = H2_HEAD_BAD;
 }
@@ -120,7 +122,7 @@ size_t h2_ask_room(const h2_ask_t *ask)
     return ask->len + 4 * (size_t)ask->count + (ask->authority ? ask->line[ask->authority - 1].value_len : 0) + 192;
 }
 
-static int is_line(const h2_ask_t *ask, const h2_line_t *line, const char *name)
+static inline __attribute__((always_inline)) int is_line(const h2_ask_t *ask, const h2_line_t *line, const char *name)
 {
     return line->name_len == strlen(name) && memcmp(ask->bytes + line->name, name, line->name_len) == 0;
 }
@@ -138,7 +140,7 @@ static char *put_value(char *to, const h2_ask_t *ask, int place)
     return put(to, ask->bytes + line->value, line->value_len);
 }
 
-static int value_is(const h2_ask_t *ask, int place, const char *value)
+static inline __attribute__((always_inline)) int value_is(const h2_ask_t *ask, int place, const char *value)
 {
     const h2_line_t *line = &ask->line[place - 1];
 
@@ -311,7 +313,7 @@ size_t h2_ask_write_trailers(h2_ask_t *ask, char *to)
 
 /* --- answers --- */
 
-static int is_word(const char *at, size_t len, const char *word)
+static inline __attribute__((always_inline)) int is_word(const char *at, size_t len, const char *word)
 {
     return len == strlen(word) && strncasecmp(at, word, len) == 0;
 }
@@ -379,12 +381,19 @@ static void add_line(h2_reply_t *reply, char *line, size_t len, int copied)
     add(reply, line, name_len, value, len, copied);
 }
 
+static void put_status(char *to, int status)
+{
+    to[0] = (char)('0' + status / 100 % 10);
+    to[1] = (char)('0' + status / 10 % 10);
+    to[2] = (char)('0' + status % 10);
+}
+
 void h2_reply_lines(h2_reply_t *reply, int status, char *lines, size_t len, int copied)
 {
     char *end = lines + len, *line = memchr(lines, '\n', len);
 
     reply->count = reply->priority = 0;
-    snprintf(reply->status, sizeof reply->status, "%03u", (unsigned)status % 1000);
+    put_status(reply->status, status);
     add(reply, ":status", 7, reply->status, 3, copied);
     for (line = line ? line + 1 : end; line < end;) {
         char *next = memchr(line, '\n', (size_t)(end - line));

@@ -161,7 +161,7 @@ struct client {
     apr_pool_t *classic_pool;   /* for tables of a preset status; cleared when back */
     handover_t handover;
     ap_sb_handle_t *sbh;
-    struct mpm_thread *mpm;     /* the worker that gave it to us, and its turn then: takeover.c */
+    struct mpm_thread *mpm;     /* the worker that gave it to us, and its turn then: takeover.c; NULL: settled */
     uint32_t mpm_turn;
     int64_t mpm_since_usec;
 };
@@ -191,6 +191,9 @@ void client_lend(client_t *w, errand_e errand);
 
 /* ---- handover.c --------------------------------------------------------------------------------------------------------------- */
 
+/* For ap_mpm_register_timed_callback(): before now. The MPM's listener passes over what is due this very microsecond, and then waits for any event. */
+#define HANDOVER_AT_ONCE_USEC (-1000)
+
 void handover_child(apr_pool_t *pchild, int threads);
 void handover_post(client_t *w);
 /** The child stops at once: whoever waits for a client does not any longer. */
@@ -211,8 +214,8 @@ int takeover_is_tls(const conn_rec *c);
 /** mod_ssl's SSL of it, while its handshake stands: before anything was read or written by the engine; NULL: none. */
 void *takeover_ssl(const conn_rec *c);
 void takeover_note_ssl(conn_rec *c, void *ssl);
-/** The MPM's thread writes nothing to the connection any more. */
-int takeover_settled(const client_t *w);
+/** The MPM's thread writes nothing to the connection any more. Once so, it stays so. */
+int takeover_settled(client_t *w);
 /** On the loop, once, when settled. */
 void takeover_uncount(client_t *w);
 /** Socket and pool go; or stay for a while as what the MPM counts. */

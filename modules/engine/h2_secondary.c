@@ -610,7 +610,7 @@ static void start_worker(h2_secondary_t *second)
     second->stream->waits_worker = 0;
     second->h->classics++;
     second->conn->holds++;
-    if (ap_mpm_register_timed_callback(0, run, second) != APR_SUCCESS) {
+    if (ap_mpm_register_timed_callback(HANDOVER_AT_ONCE_USEC, run, second) != APR_SUCCESS) {
         pthread_mutex_lock(&second->mutex);
         second->out_ended = second->done = 1;
         post_locked(second);

@@ -209,7 +209,7 @@ static void runner(void *unused)
     (void)unused;
     pthread_mutex_lock(&queue.lock);
     do {
-        while ((w = take_locked()) != NULL) {
+        while (!queue.cut && (w = take_locked()) != NULL) { /* the loops go too: who still waits ends with the process */
             int place = free_place_locked();
 
             queue.busy[place] = w;
@@ -242,7 +242,7 @@ void handover_post(client_t *w)
         start = 1;
     }
     pthread_mutex_unlock(&queue.lock);
-    if (start && ap_mpm_register_timed_callback(0, runner, NULL) != APR_SUCCESS) {
+    if (start && ap_mpm_register_timed_callback(HANDOVER_AT_ONCE_USEC, runner, NULL) != APR_SUCCESS) {
         pthread_mutex_lock(&queue.lock);
         queue.runners--; /* those that run take it */
         pthread_mutex_unlock(&queue.lock);

@@ -238,11 +238,8 @@ static void suspend_connection(conn_rec *c, request_rec *r)
     loop_post(el->loop, &w->job);
 }
 
-int takeover_settled(const client_t *w)
+static int is_through(const client_t *w)
 {
-    if (!w->mpm) {
-        return 1;
-    }
     if (atomic_load_explicit(&w->mpm->turn, memory_order_acquire) != w->mpm_turn) {
         return 1;
     }
@@ -250,6 +247,15 @@ int takeover_settled(const client_t *w)
         return 1;
     }
     return gate_mono_usec() - w->mpm_since_usec > PATIENCE_USEC;
+}
+
+/* Once and for all: the thread may be busy again later, with somebody else's requests. */
+int takeover_settled(client_t *w)
+{
+    if (w->mpm && is_through(w)) {
+        w->mpm = NULL;
+    }
+    return !w->mpm;
 }
 
 /* ---- what the MPM counts ------------------------------------------------------------------------------------------------------ */

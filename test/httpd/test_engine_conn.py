@@ -117,6 +117,37 @@ def test_slow_reader_of_a_classic_answer(lab):
     assert [len(connection.read().body) for connection in clients] == [6000000] * 6
 
 
+def test_the_rest_goes_on_while_other_requests_run(lab):
+    """The threads that these connections came from are busy by now with requests of others."""
+    member = lab.upstream().behave("slow", delay=1.5)
+    httpd = serve(lab, STATUS + f"EnableSendfile on\nProxyPass /slow/ {member.url}/\n", children=1, threads=8)
+    httpd.write_file("htdocs/big", "x" * 6000000)
+    clients = [Connection(httpd.port, timeout=8) for _ in range(8)]
+    slow = [Connection(httpd.port, timeout=8) for _ in range(4)]
+    for connection in clients:
+        connection.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_until(lambda: len(select.select([c.sock for c in clients], [], [], 0)[0]) == 8 and engine(httpd)["GateEngineConnsOnWorkers"] <= 1 or None,
+               10, "all wait for their clients")
+    for connection in slow:
+        connection.send(b"GET /slow/ HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_until(lambda: member.inflight == 4 or None, 5, "the slow ones run")
+    assert [len(connection.read().body) for connection in clients] == [6000000] * 8
+    assert [connection.read().status for connection in slow] == [200] * 4
+
+
+def test_stop_while_threads_wait_for_clients(lab):
+    """More answers than threads, none of which is read: a stop ends those that wait for a thread, too."""
+    httpd = serve(lab, STATUS, children=1, threads=4)
+    httpd.write_file("htdocs/big", "x" * 6000000)
+    clients = [Connection(httpd.port, timeout=15) for _ in range(7)]
+    for connection in clients:
+        connection.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_until(lambda: len(select.select([c.sock for c in clients], [], [], 0)[0]) == 3 or None, 10, "three of them have a thread")
+    began = time.monotonic()
+    httpd.stop()
+    assert time.monotonic() - began < 3
+
+
 # ---- limits of time ------------------------------------------------------------------------------------------------------------------
 
 def said(connection, timeout=6):

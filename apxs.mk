@@ -41,7 +41,7 @@ LIBS_health = libcurl libcrypto
 
 # --- cache: shared-memory store, variants, purges -----------------------------------------
 GLUE_cache += mod_gate_cache.c cache_config.c cache_lookup.c cache_fetch.c cache_answer.c cache_filter.c cache_member.c
-GLUE_cache += cache_door.c
+GLUE_cache += cache_door.c cache_loop.c
 GLUE_cache += cache_bucket.c cache_wait.c cache_worker.c cache_purge.c cache_section.c
 LOGIC_cache += evict.c space.c store.c store_write.c store_repair.c fill.c purge.c
 LOGIC_cache += look.c block.c desk.c keep.c keep_join.c
@@ -75,6 +75,7 @@ LOGIC_engine += h2_head.c h2_abuse.c h2_priority.c h2_websocket.c
 GLUE_engine += client_h2.c client_h2_direct.c client_h2_stream.c client_h2_tell.c client_h2_time.c h2_secondary.c h2_negotiate.c
 GLUE_engine += exchange_doors.c exchange_admit.c exchange_answer.c exchange_bypass.c
 GLUE_engine += exchange_view.c exchange_ask.c exchange_answer_head.c exchange_output.c exchange_log.c
+GLUE_engine += exchange_fetch.c
 LOGIC_engine += exchange.c exchange_try.c exchange_body.c exchange_pass.c exchange_tell.c
 LOGIC_engine += h2_member.c origin_session.c origin_session_in.c origin_stream.c
 LOGIC_engine += origin.c origin_write.c origin_read.c origin_pool.c origin_connect.c origin_names.c origin_tls.c

@@ -6,9 +6,13 @@
  * A PLACE is what the configuration says about caching where a request leads to: made once for a route. A DESK is one thread's: it remembers
  * what was looked up, so that the next request that looks the same costs no key and no search. What is remembered is used only while nothing
  * in the store has moved (gate_store_epoch), so a desk says what the classic plane would say at that instant.
- * Only what is fresh is answered here, and what is known not to be kept passes by. All else (a miss, something stale, a range, a condition
- * that fails, a rule) is left to the classic plane, whose code fetches, follows, validates, stores; the next request finds it here.
- * Nothing is counted before take(): a look has no consequences, but a held body until done().
+ * What is fresh is answered; what is known not to be kept passes by; what is not stored is fetched, by one request for all children. What is
+ * left (something stale, a range, a condition that fails, a rule) is the classic plane's, whose code does the same by the same logic.
+ * Nothing is counted before take() or fetch(): a look has no consequences, but a held body until done().
+ *
+ * A FETCH is begun where look() says MISS. Its step() says what to do: ask the member, tell an answer that has come meanwhile, read along with
+ * somebody else's fetch, or wait: nobody is called, news() is asked every few ms. Who asks the member hands over all that it answers, and
+ * goes on to the end without its client as long as storing() says so.
  * Memory:  a place lives in the pool given; a desk in its pool, and with what it remembers (some MB at most) no longer than that.
  * Locking: a desk is its thread's, and so are its hits until done(). Places are read only.
  * CRASH    what a hit holds is in the ledger of the child's seat, and swept with it.
@@ -63,6 +67,7 @@ typedef struct {
 typedef enum {
     GATE_CACHE_CLASSIC = 0,       /* there is nothing that could be answered with here and now: the classic plane runs the request */
     GATE_CACHE_HIT,
+    GATE_CACHE_MISS,              /* there is nothing yet: fetch() */
     GATE_CACHE_PASS               /* its answers are known not to be kept: the member is asked as ever, and what it says goes by answered() */
 } gate_cache_e;
 
@@ -92,6 +97,32 @@ typedef struct {
     uint64_t flight;              /* 0: a method that is no GET */
     const char *url;              /* to be forgotten when that has succeeded */
 } gate_cache_pass_t;
+
+typedef struct gate_cache_fetch gate_cache_fetch_t;
+
+typedef enum {
+    GATE_CACHE_ASK,               /* the member: asked(), said(), bytes().., end(), or failed() */
+    GATE_CACHE_TELL,              /* the client gets *told; the body is held */
+    GATE_CACHE_READ,              /* likewise, while the body comes */
+    GATE_CACHE_WAIT,              /* step() again when there is news() */
+    GATE_CACHE_LEAVE              /* the classic plane runs the request */
+} gate_cache_step_e;
+
+/* An answer for the client. */
+typedef struct {
+    int status;                   /* 304: the client has it, there is no body */
+    const char *reason;           /* static */
+    apr_table_t *fields;          /* Content-Length too; in the fetch's pool */
+    uint64_t length;              /* UINT64_MAX: not known */
+    int coded;                    /* as gate_cache_hit_t's */
+    const char *word;             /* GATE_CACHE */
+} gate_cache_told_t;
+
+typedef enum {
+    GATE_CACHE_BODY_COMES,        /* there may be more later */
+    GATE_CACHE_BODY_WHOLE,
+    GATE_CACHE_BODY_BROKEN        /* it ends where it ends */
+} gate_cache_body_e;
 
 typedef struct {
     /** NULL: the cache is not in use, or this child has no seat. */
@@ -136,6 +167,39 @@ typedef struct {
     uint64_t (*piece)(const gate_cache_hit_t *hit, uint64_t offset, const char **data);
     /** The last byte was copied or sent, or the client is gone. Fine to call twice, and on one of zeroes. */
     void (*done)(gate_cache_hit_t *hit);
+
+    /* ---- fetches ---- */
+
+    /** Has a pool of its own. @return NULL: the classic plane has to do it */
+    gate_cache_fetch_t *(*fetch)(const gate_cache_ask_t *ask, int64_t now_usec);
+    apr_pool_t *(*fetch_pool)(const gate_cache_fetch_t *fetch);
+    gate_cache_step_e (*step)(gate_cache_fetch_t *fetch, int64_t now_usec, gate_cache_told_t *told);
+    /** Since step() said WAIT, or body_state() COMES: anything new? Two atomic loads. */
+    int (*news)(const gate_cache_fetch_t *fetch, int64_t now_usec);
+    /** The fields to ask the member with; in the fetch's pool, values borrowed from the request's. */
+    const apr_table_t *(*asked)(gate_cache_fetch_t *fetch);
+    /**
+     * The member's answer, before anything of it is told.
+     * @param fields  the member's
+     * @param told    what its client gets: told->status as the member's, or 304
+     * @return READ: its client's body comes out of the store, as it does for others; ASK: it is handed on as it comes
+     */
+    gate_cache_step_e (*said)(gate_cache_fetch_t *fetch, int status, const apr_table_t *fields, uint64_t length, int64_t now_usec,
+                              gate_cache_told_t *told);
+    void (*bytes)(gate_cache_fetch_t *fetch, const char *bytes, size_t len, int64_t now_usec);
+    /** Is it wanted although its client has gone? */
+    int (*storing)(const gate_cache_fetch_t *fetch);
+    /** The member's answer is over; whole: all of it came. Before the client hears of that. Fine to call twice. */
+    void (*end)(gate_cache_fetch_t *fetch, int whole, int64_t now_usec);
+    /** It ends in an error of ours: fields for err_headers_out. @return GATE_CACHE */
+    const char *(*fetch_failed)(gate_cache_fetch_t *fetch, int status, apr_table_t *headers, int64_t now_usec);
+    /** TELL and READ: bytes of the body from `offset` on that lie together and have come. @return how many */
+    uint64_t (*body)(const gate_cache_fetch_t *fetch, uint64_t offset, const char **data);
+    gate_cache_body_e (*body_state)(gate_cache_fetch_t *fetch);
+    /** All that is held is let go, waiting and leading end. */
+    void (*over)(gate_cache_fetch_t *fetch);
+    /** Once in a while, while somebody waits: what dead children held is given back. */
+    void (*tend)(void);
 } gate_cache_door_t;
 
 APR_DECLARE_OPTIONAL_FN(const gate_cache_door_t *, gate_cache_door, (void));

@@ -18,6 +18,7 @@
 #include "counts.h"
 #include "fields.h"
 #include "fill.h"
+#include "gate_cache.h"
 #include "gate_conf.h"
 #include "gate_core.h"
 #include "gate_log.h"
@@ -206,6 +207,11 @@ int64_t cache_purge(apr_pool_t *p, gate_purge_e kind, const char *what, const ch
 /* ---- cache_door.c --------------------------------------------------------------------------------------------------------- */
 
 void cache_door_register(void);
+
+/* ---- cache_loop.c: fetches on event loops ---------------------------------------------------------------------------------- */
+
+/** Fills in the door's part about fetches. */
+void cache_loop_door(gate_cache_door_t *door);
 
 /* ---- cache_section.c ------------------------------------------------------------------------------------------------------ */
 

@@ -209,18 +209,10 @@ static void end_stream(request_rec *r, int whole)
 int cache_answer_flowing(request_rec *r, cache_request_t *c, gate_ref_t head)
 {
     apr_table_t *headers = apr_table_make(r->pool, 24);
-    const void *bytes;
     gate_pin_t body;
     uint64_t len;
 
-    if (!gate_store_pin(cache_store, head, &c->keep.look.held)) {
-        return DECLINED;
-    }
-    len = gate_store_piece(cache_store, head, 0, &bytes);
-    if (!len || !gate_head_read(apr_pmemdup(r->pool, bytes, len), len, &c->keep.look.head) || gate_look_suits(&c->keep.look, &c->keep.look.head) < 0
-        || c->keep.look.head.head->coding != GATE_CODING_IDENTITY || AP_STATUS_IS_HEADER_ONLY(c->keep.look.head.head->status)
-        || !gate_store_pin(cache_store, gate_store_body(cache_store, head, GATE_CODING_IDENTITY), &body)) {
-        gate_look_drop(&c->keep.look);
+    if (!gate_keep_flowing(&c->keep, head, &body)) {
         return DECLINED;
     }
     gate_head_fields(&c->keep.look.head, headers);

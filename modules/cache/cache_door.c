@@ -181,8 +181,11 @@ static void failed(gate_cache_pass_t *pass, apr_pool_t *p, int status, apr_table
 
 static const gate_cache_door_t *gate_cache_door(void)
 {
-    static const gate_cache_door_t door = { desk, place, gate_unkeyed, look, change, passing, answered, failed, take, piece, done };
+    static gate_cache_door_t door = { .desk = desk, .place = place, .unkeyed = gate_unkeyed, .look = look, .change = change,
+                                      .passing = passing, .answered = answered, .failed = failed, .take = take, .piece = piece,
+                                      .done = done };
 
+    cache_loop_door(&door);
     return &door;
 }
 

@@ -186,17 +186,17 @@ static const char *as_string(gate_cache_desk_t *desk, const gate_cache_text_t *t
     return apr_pstrmemdup(desk->scratch, text->at, text->len);
 }
 
-static int begin_look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, gate_look_t *look)
+int gate_desk_ask_look(gate_store_t *store, apr_pool_t *p, const gate_cache_ask_t *ask, gate_look_t *look)
 {
     const gate_cache_place_t *place = ask->place;
     const gate_view_t *view = ask->view(ask->ctx);
-    const char *file = as_string(desk, &ask->file);
+    const char *file = apr_pstrmemdup(p, ask->file.at, ask->file.len);
     gate_spot_t spot = { .server = place->server, .handler = place->handler, .path_info = "", .args = "" };
 
     memset(look, 0, sizeof *look);
-    look->store = desk->store;
-    look->pool = desk->scratch;
-    look->headers = ask->headers(ask->ctx, desk->scratch);
+    look->store = store;
+    look->pool = p;
+    look->headers = ask->headers(ask->ctx, p);
     look->rule = place->rule;
     if (!view || !look->headers) {
         return 0;
@@ -204,8 +204,8 @@ static int begin_look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, gate
     spot.scheme = view->scheme;
     spot.host = *view->host ? view->host : place->host;
     spot.port = view->port;
-    spot.target = as_string(desk, &ask->target);
-    spot.file = apr_pstrcat(desk->scratch, place->base, apr_pstrmemdup(desk->scratch, file, strcspn(file, "?")), NULL);
+    spot.target = apr_pstrmemdup(p, ask->target.at, ask->target.len);
+    spot.file = apr_pstrcat(p, place->base, apr_pstrmemdup(p, file, strcspn(file, "?")), NULL);
     gate_look_asks(look);
     return gate_look_key(look, &spot);
 }
@@ -323,8 +323,12 @@ static int tag_decides(const gate_cache_ask_t *ask, const entry_t *e)
     return ask->none_match.at && e->codings & (e->codings - 1);
 }
 
-/* Searches for what the request asks for. @return an entry that is remembered, or desk->loose; NULL: nothing to answer with */
-static entry_t *look_up(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, uint64_t memo_hash, int64_t now_usec)
+/*
+ * Searches for what the request asks for.
+ * @param nothing  set to 1 when the store has nothing for it, stale or not
+ * @return an entry that is remembered, or desk->loose; NULL: nothing to answer with
+ */
+static entry_t *look_up(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, uint64_t memo_hash, int64_t now_usec, int *nothing)
 {
     gate_look_t look;
     gate_body_t body = { 0 };
@@ -333,12 +337,14 @@ static entry_t *look_up(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, ui
     int soft;
 
     desk->counts.full++;
-    if (!begin_look(desk, ask, &look)) {
+    desk->scribbled = 1;
+    if (!gate_desk_ask_look(desk->store, desk->scratch, ask, &look)) {
         return NULL;
     }
     epoch = gate_store_epoch(desk->store, look.key.hash);
     if (!gate_look_find(&look)) {
-        e = gate_passed(desk->store, look.flight_hash, now_usec) ? make_pass(desk, &look, memo_hash) : NULL;
+        *nothing = !gate_passed(desk->store, look.flight_hash, now_usec);
+        e = *nothing ? NULL : make_pass(desk, &look, memo_hash);
         soft = 0;
     }
     else if (!(soft = (int)atomic_load(&look.head.head->soft)) && plain_status(look.head.head->status) && gate_look_body(&look, stored_etag(&look), &body)) {
@@ -463,6 +469,12 @@ static int may_pass(const gate_cache_desk_t *desk, const gate_cache_ask_t *ask, 
            && !(asked->flags & (GATE_CC_ONLY_IF_CACHED | GATE_CC_NO_STORE)) && gate_passed(desk->store, e->flight, now_usec);
 }
 
+/* A request that a fetch of the whole object would answer. */
+static int may_fetch(const gate_cache_ask_t *ask, const gate_cc_t *asked)
+{
+    return !ask->head_only && !(asked->flags & (GATE_CC_ONLY_IF_CACHED | GATE_CC_NO_STORE));
+}
+
 static gate_cache_e let_pass(const gate_cache_ask_t *ask, const entry_t *e, gate_cache_pass_t *pass)
 {
     memset(pass, 0, sizeof *pass);
@@ -527,8 +539,12 @@ static gate_cache_e answer(gate_cache_desk_t *desk, const gate_cache_ask_t *ask,
 {
     gate_cc_t asked = asked_of(desk, ask);
 
+    if (e->passes && may_pass(desk, ask, &asked, e, now_usec)) {
+        return let_pass(ask, e, pass);
+    }
     if (e->passes) {
-        return may_pass(desk, ask, &asked, e, now_usec) ? let_pass(ask, e, pass) : GATE_CACHE_CLASSIC;
+        /* no longer so */
+        return may_fetch(ask, &asked) && !gate_passed(desk->store, e->flight, now_usec) ? GATE_CACHE_MISS : GATE_CACHE_CLASSIC;
     }
     if (!fresh_enough(&asked, e, now_usec) || !give(desk, ask, e, now_usec, hit)) {
         return GATE_CACHE_CLASSIC;
@@ -545,6 +561,7 @@ gate_cache_e gate_desk_look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask
 {
     gate_cache_e how = GATE_CACHE_CLASSIC;
     uint64_t memo_hash;
+    int nothing = 0;
     entry_t *e;
 
     memset(hit, 0, sizeof *hit);
@@ -561,10 +578,15 @@ gate_cache_e gate_desk_look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask
         e = NULL;
     }
     if (!e) {
-        e = look_up(desk, ask, memo_hash, now_usec);
+        e = look_up(desk, ask, memo_hash, now_usec, &nothing);
     }
     if (e) {
         how = answer(desk, ask, e, now_usec, hit, pass);
+    }
+    else if (nothing) {
+        gate_cc_t asked = asked_of(desk, ask);
+
+        how = may_fetch(ask, &asked) ? GATE_CACHE_MISS : GATE_CACHE_CLASSIC;
     }
     if (desk->scribbled) {
         apr_pool_clear(desk->scratch);

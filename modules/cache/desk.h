@@ -45,6 +45,9 @@ gate_cache_e gate_desk_look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask
 uint64_t gate_desk_piece(const gate_store_t *store, const gate_cache_hit_t *hit, uint64_t offset, const char **data);
 void gate_desk_done(gate_store_t *store, gate_cache_hit_t *hit);
 
+/** The look of an ask, key and all, in p. @return 0: its URL cannot be one */
+int gate_desk_ask_look(gate_store_t *store, apr_pool_t *p, const gate_cache_ask_t *ask, gate_look_t *look);
+
 /** For tests: how many looks were answered by an entry as it was, by one after a new search, and by a look-up in full. */
 typedef struct {
     uint64_t remembered, searched, full;

@@ -77,6 +77,8 @@ typedef enum {
 
 /** Never waits itself. @param deadline_usec  when it goes alone */
 gate_step_e gate_keep_step(gate_keep_t *k, int64_t deadline_usec, int64_t now_usec, gate_ref_t *head);
+/** After FLOW: holds the body, and the head is in the look. @return 0: it is not for this request */
+int gate_keep_flowing(gate_keep_t *k, gate_ref_t head, gate_pin_t *body);
 /** What flows is not for this request. @return 1: step again (it has ended meanwhile), 0: go alone */
 int gate_keep_no_flow(gate_keep_t *k);
 /** A hold as a follower ends. */

@@ -2,6 +2,7 @@
 #include "keep.h"
 
 #include <stdatomic.h>
+#include <apr_strings.h>
 
 #include "fields.h"
 
@@ -129,6 +130,26 @@ gate_step_e gate_keep_step(gate_keep_t *k, int64_t deadline_usec, int64_t now_us
             return alone(k);
         }
     }
+}
+
+int gate_keep_flowing(gate_keep_t *k, gate_ref_t head, gate_pin_t *body)
+{
+    gate_look_t *look = &k->look;
+    const void *bytes;
+    uint64_t len;
+
+    gate_look_drop(look);
+    if (!gate_store_pin(look->store, head, &look->held)) {
+        return 0;
+    }
+    len = gate_store_piece(look->store, head, 0, &bytes);
+    if (!len || !gate_head_read(apr_pmemdup(look->pool, bytes, len), len, &look->head) || gate_look_suits(look, &look->head) < 0
+        || look->head.head->coding != GATE_CODING_IDENTITY || look->head.head->status == 204 || look->head.head->status == 304
+        || !gate_store_pin(look->store, gate_store_body(look->store, head, GATE_CODING_IDENTITY), body)) {
+        gate_look_drop(look);
+        return 0;
+    }
+    return 1;
 }
 
 int gate_keep_no_flow(gate_keep_t *k)

@@ -44,6 +44,7 @@ void engine_parts_drain(loop_t *loop)
 
 void engine_parts_end(loop_t *loop)
 {
+    exchange_fetches_end(loop);
     origins_close(loop);
     exchange_loop_end(loop);
     route_end(loop);

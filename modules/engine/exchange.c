@@ -16,6 +16,9 @@ static void destroy(exchange_t *x)
 {
     exchange_errand_client_gone(x); /* nothing to do when all ended well */
     exchange_answer_end(x);
+    if (x->hearer) {
+        x->hearer->freed(x);
+    }
     loop_timer_clear(x->loop, &x->timer);
     exchange_log(x);
     exchange_admit_end(x, x->status);
@@ -78,7 +81,7 @@ void exchange_delay(exchange_t *x, int64_t usec)
 
 /* ---- the codec's calls ----------------------------------------------------------------------------------------------------- */
 
-static exchange_t *make(const exchange_ask_t *ask)
+exchange_t *exchange_make(const exchange_ask_t *ask)
 {
     apr_pool_t *pool;
     exchange_t *x;
@@ -118,7 +121,7 @@ static int keep(exchange_t *x)
 
 int exchange_begin(const exchange_ask_t *ask, exchange_t **out)
 {
-    exchange_t *x = *out = make(ask);
+    exchange_t *x = *out = exchange_make(ask);
     int hit;
 
     if (!x) {
@@ -158,6 +161,9 @@ const apr_table_t *exchange_env(exchange_t *x)
     }
     if (x->errand) {
         exchange_upstream->log(x->errand, x->env, x->pool, loop_now(x->loop));
+    }
+    else if (x->fetch || x->fetch_env) {
+        exchange_fetch_env(x, x->env, x->pool);
     }
     exchange_stages_env(x, x->env);
     return x->env;

@@ -79,6 +79,8 @@ int exchange_doors(void);
 /** The loop ends, its last exchange has ended: what was kept of its routes goes. */
 void exchange_doors_end(loop_t *loop);
 
+/** The loop ends: what the cache still fetches without a client is given up. Before origins_close(). */
+void exchange_fetches_end(loop_t *loop);
 /** When a loop ends: what exchanges kept for it. */
 void exchange_loop_end(loop_t *loop);
 

@@ -101,7 +101,7 @@ stage_e exchange_admit(exchange_t *x)
 
 void exchange_admit_end(exchange_t *x, int status)
 {
-    const door_route_t *door = exchange_access ? exchange_door_route(x) : NULL;
+    const door_route_t *door = exchange_access && !x->hearer ? exchange_door_route(x) : NULL;
     exchange_pass_t *pass = x->admit;
 
     if (pass) {

@@ -1,7 +1,7 @@
 /*
  * exchange_answer.c - the stage of the cache: what is stored and fresh is told at once, out of shared memory; what is known not to be kept, and
- * methods that only change things, pass by. Everything else that the cache has a say in is the classic plane's: misses, revalidations,
- * ranges. What that stores is found here by the next request.
+ * methods that only change things, pass by; what is not stored is fetched (exchange_fetch.c). Everything else that the cache has a say in is
+ * the classic plane's: revalidations, ranges. What that stores is found here by the next request.
  */
 #include <httpd.h>
 #include <http_protocol.h>
@@ -134,6 +134,14 @@ static gate_cache_e look(exchange_t *x, const door_route_t *door, exchange_store
     return a->how;
 }
 
+gate_cache_fetch_t *exchange_answer_fetch(exchange_t *x)
+{
+    gate_cache_ask_t ask;
+
+    begin_ask(x, exchange_door_route(x), &ask);
+    return reads_store(x, &ask) ? exchange_cache->fetch(&ask, loop_now(x->loop)) : NULL;
+}
+
 static void keep(exchange_t *x, const exchange_stored_t *a)
 {
     x->answer = apr_pmemdup(x->pool, a, sizeof *a);
@@ -150,6 +158,7 @@ int exchange_answer_none(exchange_t *x)
     switch (look(x, door, &a)) {
     case GATE_CACHE_CLASSIC:
         return 1;
+    case GATE_CACHE_MISS:
     case GATE_CACHE_PASS:
         keep(x, &a);
         return 0;
@@ -235,7 +244,7 @@ static answer_head_t head_of(const gate_cache_hit_t *hit)
 }
 
 /* What output filters look at. */
-static void prepare_filters(exchange_t *x, const gate_cache_hit_t *hit)
+void exchange_answer_prepare(exchange_t *x, int coded)
 {
     request_rec *r = exchange_request(x);
 
@@ -243,7 +252,7 @@ static void prepare_filters(exchange_t *x, const gate_cache_hit_t *hit)
         return;
     }
     exchange_stages_env(x, r->subprocess_env);
-    if (hit->coded) {
+    if (coded) {
         /* its codings are made by the cache */
         apr_table_setn(r->subprocess_env, "no-gzip", "1");
         apr_table_setn(r->subprocess_env, "no-brotli", "1");
@@ -270,7 +279,7 @@ static stage_e tell(exchange_t *x, const door_route_t *door, const gate_cache_hi
         }
     }
     else {
-        prepare_filters(x, hit);
+        exchange_answer_prepare(x, hit->coded);
         read_lines(x, (span_t){ hit->head, hit->head_len }, &head.fields);
     }
     exchange_tell_head(x, &head);
@@ -292,6 +301,7 @@ int exchange_hit(exchange_t *x)
     case GATE_CACHE_CLASSIC:
         exchange_tell_classic(x, 0, NULL);
         return 1;
+    case GATE_CACHE_MISS:
     case GATE_CACHE_PASS:
         keep(x, &a);
         return 0;
@@ -332,6 +342,9 @@ stage_e exchange_answer(exchange_t *x)
             kept = x->answer;
         }
     }
+    if (kept->how == GATE_CACHE_MISS) {
+        return exchange_fetch_step(x);
+    }
     exchange_cache->passing(&kept->pass);
     exchange_pass_ask(x, &kept->pass);
     return STAGE_GO;
@@ -344,6 +357,9 @@ void exchange_answer_writable(exchange_t *x)
     if (a && a->how == GATE_CACHE_HIT) {
         pump(x, a);
     }
+    else if (x->fetch) {
+        exchange_fetch_writable(x);
+    }
 }
 
 void exchange_answer_end(exchange_t *x)
@@ -352,5 +368,8 @@ void exchange_answer_end(exchange_t *x)
 
     if (a && a->how == GATE_CACHE_HIT) {
         exchange_cache->done(&a->hit);
+    }
+    if (x->fetch && !x->hearer) {
+        exchange_fetch_leave(x);
     }
 }

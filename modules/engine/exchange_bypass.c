@@ -57,21 +57,21 @@ void exchange_pass_ask(exchange_t *x, const gate_cache_pass_t *pass)
     x->ask_instead = changed;
 }
 
-static apr_table_t *table_of(exchange_t *x, const fields_t *fields)
+apr_table_t *exchange_table_of(apr_pool_t *p, const fields_t *fields)
 {
-    apr_table_t *t = apr_table_make(x->pool, (int)fields->count + 3);
+    apr_table_t *t = apr_table_make(p, (int)fields->count + 3);
 
     for (uint32_t i = 0; i < fields->count; i++) {
         const field_t *f = &fields->field[i];
 
         if (!f->hop) {
-            apr_table_addn(t, apr_pstrmemdup(x->pool, f->name.at, f->name.len), apr_pstrmemdup(x->pool, f->value.at, f->value.len));
+            apr_table_addn(t, apr_pstrmemdup(p, f->name.at, f->name.len), apr_pstrmemdup(p, f->value.at, f->value.len));
         }
     }
     return t;
 }
 
-static void fields_from(exchange_t *x, const apr_table_t *t, fields_t *out)
+void exchange_fields_from(exchange_t *x, const apr_table_t *t, fields_t *out)
 {
     const apr_array_header_t *all = apr_table_elts(t);
 
@@ -94,10 +94,10 @@ const answer_head_t *exchange_answer_edit(exchange_t *x, const answer_head_t *he
         return head;
     }
     fields = exchange_cache->answered(&a->pass, x->pool, x->view.method, exchange_headers(x, x->pool), head->status,
-                                      table_of(x, &head->fields));
+                                      exchange_table_of(x->pool, &head->fields));
     x->said_of_cache = a->pass.word;
     edited = apr_pmemdup(x->pool, head, sizeof *head);
-    fields_from(x, fields, &edited->fields);
+    exchange_fields_from(x, fields, &edited->fields);
     return edited;
 }
 
@@ -108,5 +108,8 @@ void exchange_answer_failed(exchange_t *x, int status, apr_table_t *headers)
     if (a && a->how == GATE_CACHE_PASS && status && x->errand) {
         exchange_cache->failed(&a->pass, x->pool, status, headers);
         x->said_of_cache = a->pass.word;
+    }
+    else if (x->fetch && !x->hearer && status) {
+        exchange_fetch_failed(x, status, headers);
     }
 }

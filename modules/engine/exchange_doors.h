@@ -34,7 +34,7 @@ typedef struct {
 
 /* What the stage keeps in x->answer. */
 typedef struct {
-    gate_cache_e how;             /* HIT, PASS */
+    gate_cache_e how;             /* HIT, MISS, PASS */
     gate_cache_hit_t hit;
     uint64_t told;
     gate_cache_pass_t pass;
@@ -49,6 +49,14 @@ int exchange_admit_refuse(exchange_t *x, const exchange_pass_t *pass);
 void exchange_pass_ask(exchange_t *x, const gate_cache_pass_t *pass);
 /** All fields of the request as they are now, in p. */
 const apr_table_t *exchange_headers(void *x, apr_pool_t *p);
+/** A fetch of what it asks for; NULL: the classic plane has to do it. */
+gate_cache_fetch_t *exchange_answer_fetch(exchange_t *x);
+/** A table's lines as fields, in x->pool, borrowed from the table. */
+void exchange_fields_from(exchange_t *x, const apr_table_t *t, fields_t *out);
+/** The lines but hop-by-hop ones as a table, in p. */
+apr_table_t *exchange_table_of(apr_pool_t *p, const fields_t *fields);
+/** What output filters look at: GATE_CACHE, and whether the cache makes the answer's codings. */
+void exchange_answer_prepare(exchange_t *x, int coded);
 /** One more line; there is room. */
 void exchange_field_add(fields_t *fields, span_t name, span_t value);
 /** What an error bears on an exchange that passed by the cache. */

@@ -55,6 +55,19 @@ typedef struct {
     int64_t waiting_since_usec; /* everything sent, the client has to bring more; 0: no */
 } exchange_body_t;
 
+/* Who is told in the client's place: an exchange that fetches for the cache has no client of its own (exchange_fetch.c). */
+typedef struct {
+    void (*head)(exchange_t *x, const answer_head_t *head); /* dressed, nothing else done to it */
+    size_t (*data)(exchange_t *x, const char *bytes, size_t len);
+    void (*end)(exchange_t *x, const fields_t *trailers);
+    void (*flush)(exchange_t *x);
+    void (*abort)(exchange_t *x);
+    void (*classic)(exchange_t *x, int status, apr_table_t *headers);
+    void (*freed)(exchange_t *x);       /* it is about to be */
+} exchange_hearer_t;
+
+struct exchange_fetch;
+
 struct exchange {
     loop_t *loop;
     const client_ops_t *ops;
@@ -83,6 +96,9 @@ struct exchange {
     uint8_t told_head, told_end, told_classic, told_abort;
     uint64_t sent_bytes;        /* of the answer's body, as the codec says at the end */
 
+    const exchange_hearer_t *hearer; /* NULL: the client */
+    struct exchange_fetch *fetch; /* whose request is fetched, or who fetches; NULL: neither */
+    apr_table_t *fetch_env;     /* what the fetch's errand had for the log, when that is over */
     void *admit, *answer;       /* the stages' own */
     const char *said_of_cache;  /* GATE_CACHE, when the answer is a stored one */
     /* what the answer stage wants changed in what the member is asked: NULL, or fields that replace those of the same name */
@@ -118,6 +134,8 @@ struct exchange {
     apr_table_t *error_headers;
 };
 
+/** An exchange in its first state, with what the ask says and nothing copied; NULL: no memory. */
+exchange_t *exchange_make(const exchange_ask_t *ask);
 void exchange_enter(exchange_t *x);
 /** x may be gone afterwards. */
 void exchange_leave(exchange_t *x);
@@ -156,6 +174,19 @@ void exchange_go_on(exchange_t *x);
 /** Calls x->timer.fired -> exchange_go_on() after so long; for stages. */
 void exchange_delay(exchange_t *x, int64_t usec);
 
+/* ---- fetches for the cache (exchange_fetch.c) ---------------------------------------------------------------------------------- */
+
+/** The answer stage, where the cache has nothing yet. */
+stage_e exchange_fetch_step(exchange_t *x);
+/** The client takes more. */
+void exchange_fetch_writable(exchange_t *x);
+/** The exchange ends; what it fetches may go on without it. */
+void exchange_fetch_leave(exchange_t *x);
+/** What the log is to know of the fetch's errand, if there was one. */
+void exchange_fetch_env(exchange_t *x, apr_table_t *env, apr_pool_t *p);
+/** GATE_CACHE and fields for an error of ours. */
+void exchange_fetch_failed(exchange_t *x, int status, apr_table_t *headers);
+
 /* ---- telling the client (exchange_tell.c) ---------------------------------------------------------------------------------- */
 
 /** `head` is the member's, or the store's: it is made what httpd would send. */
@@ -191,6 +222,8 @@ void exchange_view_where(exchange_t *x);
 int exchange_view_make(exchange_t *x);
 /** What upstream's door wants to know, from the route. */
 void exchange_errand_ask(exchange_t *x, gate_errand_ask_t *ask);
+/** The view of x->head, which is the exchange's own by now. */
+void exchange_view_fill(exchange_t *x);
 /** A request_rec as route_request() makes it, once. */
 struct request_rec *exchange_request(exchange_t *x);
 /** The exchange of such a view or request, for callbacks. */

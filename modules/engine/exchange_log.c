@@ -40,6 +40,9 @@ void exchange_log(exchange_t *x)
     if (x->errand) {
         exchange_upstream->log(x->errand, r->subprocess_env, r->pool, loop_now(x->loop));
     }
+    else if (x->fetch || x->fetch_env) {
+        exchange_fetch_env(x, r->subprocess_env, r->pool);
+    }
     exchange_stages_env(x, r->subprocess_env);
     if (x->stream) {
         note_stream(x, r);

@@ -25,7 +25,14 @@ void exchange_tell_head(exchange_t *x, const answer_head_t *head)
     if (x->gone) {
         return;
     }
-    head = exchange_answer_edit(x, exchange_answer_dress(x, head));
+    head = exchange_answer_dress(x, head);
+    if (x->hearer) {
+        x->told_head = 1;
+        x->status = head->status;
+        x->hearer->head(x, head);
+        return;
+    }
+    head = exchange_answer_edit(x, head);
     x->told_bytes = 0;
     x->told_length = head->body == BODY_LENGTH ? head->length : UINT64_MAX;
     if ((x->filters || x->head->fields.first[FIELD_RANGE]) && exchange_output_begin(x, head)) {
@@ -42,6 +49,9 @@ size_t exchange_tell_data(exchange_t *x, const char *bytes, size_t len)
     }
     x->unflushed = 1;
     x->told_bytes += len;
+    if (x->hearer) {
+        return x->hearer->data(x, bytes, len);
+    }
     if (x->output) {
         return exchange_output_data(x, bytes, len, x->told_bytes == x->told_length);
     }
@@ -60,6 +70,10 @@ void exchange_tell_end(exchange_t *x, const fields_t *trailers)
         return;
     }
     x->told_end = 1;
+    if (x->hearer) {
+        x->hearer->end(x, trailers);
+        return;
+    }
     x->ops->end(x, trailers);
 }
 
@@ -67,6 +81,10 @@ void exchange_tell_flush(exchange_t *x)
 {
     if (x->unflushed && !x->gone) {
         x->unflushed = 0;
+        if (x->hearer) {
+            x->hearer->flush(x);
+            return;
+        }
         if (x->output && !x->told_end) {
             exchange_output_flush(x);
         }
@@ -81,6 +99,10 @@ void exchange_tell_abort(exchange_t *x)
         return;
     }
     x->told_abort = 1;
+    if (x->hearer) {
+        x->hearer->abort(x);
+        return;
+    }
     x->ops->abort(x);
 }
 
@@ -92,5 +114,9 @@ void exchange_tell_classic(exchange_t *x, int status, apr_table_t *headers)
     }
     x->told_classic = 1;
     x->status = status;
+    if (x->hearer) {
+        x->hearer->classic(x, status, headers);
+        return;
+    }
     x->ops->classic(x, status, exchange_stages_headers(x, status, headers));
 }

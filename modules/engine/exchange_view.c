@@ -187,12 +187,11 @@ void exchange_view_where(exchange_t *x)
     set_host(x, &x->view);
 }
 
-int exchange_view_make(exchange_t *x)
+void exchange_view_fill(exchange_t *x)
 {
-    const request_head_t *head = copy_head(x, x->head);
+    const request_head_t *head = x->head;
     gate_view_t *view = &x->view;
 
-    x->head = head;
     view->method = text(x->pool, head->method);
     exchange_view_where(x);
     view->path = text(x->pool, head->path); /* the route took it because it is its own normal form */
@@ -204,5 +203,11 @@ int exchange_view_make(exchange_t *x)
     view->ctx = x;
     x->paths.public_path = view->path;
     x->paths.gate_path = apr_pstrmemdup(x->pool, x->path.at, strcspn(x->path.at, "?"));
+}
+
+int exchange_view_make(exchange_t *x)
+{
+    x->head = copy_head(x, x->head);
+    exchange_view_fill(x);
     return 1;
 }

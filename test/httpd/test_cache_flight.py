@@ -3,6 +3,7 @@ import socket
 import threading
 import time
 
+import procs
 import pytest
 
 from cachelib import Site, is_hit, status_of
@@ -110,6 +111,52 @@ def test_trap_46_the_leader_may_leave_over_h2(lab):
             break
         time.sleep(0.1)
     assert len(answer.body) == 300000
+
+
+def test_trap_46_the_leader_may_leave_before_anything_has_come(lab):
+    """Those who wait for its fetch do not all go by themselves then."""
+    site = Site(lab, children=2, threads=32)
+    site.says(size=20000, headers="max-age=60", delay=1.0)
+    leader = Connection(site.httpd.port)
+    leader.send(request_bytes("/c/a"))
+    procs.wait_until(lambda: site.asked == 1, 10, "the leader's request")
+    followers = [Connection(site.httpd.port) for _ in range(12)]
+    for follower in followers:
+        follower.send(request_bytes("/c/a", headers=[("Connection", "close")]))
+    leader.reset()
+    for follower in followers:
+        assert len(follower.recv_all().partition(b"\r\n\r\n")[2]) == 20000
+        follower.close()
+    assert site.asked == 1
+
+
+def test_trap_46_nobody_is_left_of_a_fetch_that_is_not_kept(lab):
+    """The client leaves while an answer comes that cannot be stored: the member is let go, it does not have to send all of it."""
+    site = Site(lab, children=1)
+    site.says(size=50 << 20, headers="private", pieces=2000, piece_delay=0.02)
+    with Connection(site.httpd.port) as c:
+        c.send(request_bytes("/c/a"))
+        c.read_head()
+        c.reset()
+    procs.wait_until(lambda: site.member.open_connections == 0, 10, "the member's connection closed")
+
+
+def test_trap_46_a_slow_client_of_what_is_not_kept_holds_the_member_back(lab):
+    """Bounded memory: what a client does not take is not read from the member."""
+    site = Site(lab, children=1)
+    site.says(size=64 << 20, headers="private")
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(("127.0.0.1", site.httpd.port))
+    slow.sendall(request_bytes("/c/a", headers=[("Connection", "close")]))
+    slow.recv(1000)
+    pid = site.httpd.child_pids()[0]
+    for _ in range(5):
+        time.sleep(0.1)
+        with open(f"/proc/{pid}/status") as status:
+            resident = int(next(line for line in status if line.startswith("RssAnon")).split()[1])
+        assert resident < 40 << 10
+    slow.close()
 
 
 def test_trap_46_a_leader_that_reads_nothing_holds_nobody_up(lab):

@@ -721,6 +721,7 @@ int h1_answer(char *at, size_t len, method_e method, answer_head_t *head)
         return H1_BAD;
     }
     head->upgraded = head->status == 101;
+    head->type_late = 0;
     if (head->upgraded && (head->minor == 0 || !head->fields.first[FIELD_UPGRADE])) {
         return H1_BAD;
     }

@@ -333,7 +333,7 @@ static void tell_writable(origin_session_t *s)
 static void rest(origin_session_t *s)
 {
     if (s->ngh && !nghttp2_session_want_read(s->ngh) && !nghttp2_session_want_write(s->ngh) && !s->out.kept) {
-        over(s, ORIGIN_RESET, "the HTTP/2 connection was ended");
+        over(s, ORIGIN_BAD, s->settled ? "the member broke the rules of HTTP/2" : "the member does not speak HTTP/2");
         return;
     }
     if (s->place->gone || s->place->all->draining) {

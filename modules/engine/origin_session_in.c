@@ -90,7 +90,7 @@ static int on_frame_recv(nghttp2_session *ngh, const nghttp2_frame *frame, void 
         break;
     case NGHTTP2_RST_STREAM:
         if (o) {
-            o->in += 13;
+            o->in += frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM ? 0 : frame->hd.length + 9; /* it counts as an answer */
             o->stream.shut = 1;
         }
         break;

@@ -386,7 +386,7 @@ static gate_errand_end_e door_ended(gate_errand_t *e, int64_t now_usec, int go_o
     static const char *const names[] = { "ok", "status", "connect", "timeout", "reset", "bad", "broken", "client", "ours" };
 
     (void)now_usec;
-    say("[%s%s%s%s]", names[e->try.outcome], e->try.passed_on ? " passed" : "", e->try.body_lost ? " lost" : "", go_on ? " go-on?" : "");
+    say("[%s%s%s%s%s]", names[e->try.outcome], e->try.untouched ? " untouched" : "", e->try.passed_on ? " passed" : "", e->try.body_lost ? " lost" : "", go_on ? " go-on?" : "");
     return go_on ? world.ends[world.end++] : GATE_ERRAND_OVER;
 }
 

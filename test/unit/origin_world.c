@@ -314,6 +314,14 @@ static void drop(visit_t *v)
     note(v, 1);
 }
 
+static void send_body(visit_t *v)
+{
+    ssize_t n = origin_body(v->o, v->request + v->sent, v->request_len - v->sent, 1);
+
+    v->send_failed |= n < 0;
+    v->sent += n > 0 ? (size_t)n : 0;
+}
+
 static void send_more(visit_t *v)
 {
     /* two parts, as a head and a body are */
@@ -339,6 +347,13 @@ static void begin_request(visit_t *v)
     if (v->limit_usec) {
         origin_limit(v->o, v->limit_usec);
     }
+    if (v->ask) {
+        ssize_t n = origin_ask(v->o, v->ask, v->request, v->request_len, 1);
+
+        v->send_failed |= n < 0;
+        v->sent = n > 0 ? (size_t)n : 0;
+        return;
+    }
     origin_expect(v->o, v->method);
     send_more(v);
 }
@@ -361,6 +376,10 @@ static void on_writable(void *user)
 
     if (v->drop_at_writable) {
         drop(v);
+        return;
+    }
+    if (v->ask) {
+        send_body(v);
         return;
     }
     send_more(v);

@@ -39,8 +39,9 @@ typedef struct {
     world_t *w;
     origin_want_t want;
     method_e method;
-    const char *request;        /* sent when the connection stands */
+    const char *request;        /* sent when the connection stands; with `ask`: the body */
     size_t request_len;
+    const member_ask_t *ask;    /* NULL: the request is raw bytes */
     int64_t limit_usec;
     size_t pause_at;            /* the body's byte from which on it pauses; 0: never */
     int keep;                   /* put back at the end; else dropped */

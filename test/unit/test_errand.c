@@ -255,6 +255,35 @@ static void test_stale_connection(void **state)
     close_all();
 }
 
+/* HTTP/2: REFUSED_STREAM, GOAWAY. Whatever the method is, and it is no retry; twice, and another member is asked. */
+static void test_untouched(void **state)
+{
+    gate_errand_t *e;
+    gate_try_t *t;
+
+    (void)state;
+    open_with(2, 1, 0);
+    view.method = "POST";
+    e = begin();
+    assert_int_equal(errand_claim(e, NOW), GATE_ERRAND_MEMBER);
+    t = errand_present(e);
+    t->untouched = 1;
+    t->bytes_out = 100;
+    assert_int_equal(fails(e, GATE_OUTCOME_RESET, NOW + 5), GATE_ERRAND_FRESH);
+    assert_int_equal(errand_claim(e, NOW + 6), GATE_ERRAND_MEMBER);
+    assert_int_equal(t->untouched, 0);
+    assert_int_equal(t->fresh, 1);
+    t->untouched = 1;
+    t->bytes_out = 100;
+    assert_int_equal(fails(e, GATE_OUTCOME_RESET, NOW + 7), GATE_ERRAND_ON);
+    assert_int_equal(errand_claim(e, NOW + 8), GATE_ERRAND_MEMBER);
+    assert_string_equal(t->member->id, "m2");
+    t->bytes_out = 100; /* this one may have acted on it */
+    assert_int_equal(fails(e, GATE_OUTCOME_RESET, NOW + 9), GATE_ERRAND_OVER);
+    errand_end(e);
+    close_all();
+}
+
 static void test_unsafe_method(void **state)
 {
     gate_errand_t *e;
@@ -501,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_listed_status),
         cmocka_unit_test(test_swallowed_but_the_client_is_gone),
         cmocka_unit_test(test_stale_connection),
+        cmocka_unit_test(test_untouched),
         cmocka_unit_test(test_unsafe_method),
         cmocka_unit_test(test_nobody),
         cmocka_unit_test(test_queue),

@@ -260,6 +260,76 @@ static void test_no_continue_no_body(void **state)
     happened("logged errand-ends");
 }
 
+/* ---- a member that speaks HTTP/2 -------------------------------------------------------------------------------------------------- */
+
+static void test_both_ways_at_once(void **state)
+{
+    field_t field = { { "x-sum", 5 }, { "1", 1 }, FIELD_OTHER, 0 };
+    fields_t trailers = { .field = &field, .count = 1 };
+    exchange_t *x;
+
+    (void)state;
+    world.duplex = 1;
+    x = begins(METHOD_POST, BODY_CHUNKED);
+    happened("get"); /* before a byte of the body */
+    connects();
+    assert_string_equal(world.sent, "HEAD-chunked ");
+    answers_with(200, BODY_STREAM, UINT64_MAX);
+    gives("first");
+    turns();
+    happened("head-200 'first' flush");
+    assert_int_equal(exchange_body(x, "abc", 3), 3);
+    assert_memory_equal(world.sent + 13, "abc", 3);
+    gives("second");
+    turns();
+    happened("'second' flush");
+    exchange_body_end(x, &trailers);
+    happened("trailers-1");
+    assert_true(world.asked);
+    ends();
+    exchange_end(x, 0);
+    happened("put [ok passed] end flush logged errand-ends");
+}
+
+static void test_continue_is_ours_to_say(void **state)
+{
+    exchange_t *x;
+
+    (void)state;
+    world.duplex = world.ready = world.prefetched = 1;
+    x = begins(METHOD_POST, BODY_LENGTH);
+    happened("get-kept interim-100 flush");
+    assert_memory_equal(world.sent, "HEAD ", 5);
+    assert_int_equal(exchange_body(x, "abc", 3), 3);
+    exchange_body_end(x, NULL);
+    assert_memory_equal(world.sent, "HEAD abc", 8);
+    answers_with(200, BODY_NONE, 0);
+    ends();
+    exchange_end(x, 0);
+    happened("head-200 put [ok passed] end flush logged errand-ends");
+}
+
+static void test_what_the_member_refused_is_sent_again(void **state)
+{
+    exchange_t *x;
+
+    (void)state;
+    world.duplex = 1;
+    world.ends[0] = GATE_ERRAND_FRESH;
+    x = begins(METHOD_POST, BODY_CHUNKED);
+    connects();
+    assert_int_equal(exchange_body(x, "abc", 3), 3);
+    fails(ORIGIN_UNTOUCHED);
+    happened("get drop [reset untouched go-on?] get-fresh");
+    assert_int_equal(exchange_body(x, "def", 3), 3);
+    connects();
+    assert_memory_equal(world.sent + 13, "abcdef", 6);
+    fails(ORIGIN_REJECTED);
+    happened("drop [reset go-on?] classic-502+");
+    exchange_end(x, 0);
+    happened("logged errand-ends");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +345,9 @@ int main(void)
         TEST(test_a_body_that_is_none),
         TEST(test_a_body_waits_for_continue),
         TEST(test_no_continue_no_body),
+        TEST(test_both_ways_at_once),
+        TEST(test_continue_is_ours_to_say),
+        TEST(test_what_the_member_refused_is_sent_again),
     };
 
     apr_initialize();

@@ -170,6 +170,8 @@ typedef struct {
     int judged;                      /* limits were asked, here or on the other plane */
     int banned;
     int denied;                      /* a Require of ours said no */
+    int holds;                       /* its places among those in flight have been taken */
+    int earned;                      /* its status has been counted for its client's bans */
     const char *country;             /* looked up; "" unknown */
 } access_note_t;
 
@@ -180,6 +182,9 @@ int access_ban_hook(request_rec *r, int lookup);
 int access_early_limits(request_rec *r);
 int access_late_limits(request_rec *r);
 int access_log(request_rec *r);
+/** An answer begins (insert_filter, insert_error_filter): its status counts for bans before it is passed on. */
+void access_watch_answer(request_rec *r);
+void access_answers_register(void);
 int access_drop_hook(conn_rec *c, void *socket);
 void access_requests_child(void);
 /** Lets somebody in or not, nothing counted. */

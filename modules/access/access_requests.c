@@ -184,7 +184,7 @@ static int judge(request_rec *r)
     access_ruling_t ruling;
     access_trial_t trial;
 
-    note->judged = 1;
+    note->judged = note->holds = 1;
     access_judge(ap_get_module_config(r->per_dir_config, &gate_access_module), &asker, now_usec, &trial, &ruling);
     if (ruling.verdict == GATE_ACCESS_DELAY) {
         stay(r, &trial);
@@ -209,20 +209,96 @@ static int judge(request_rec *r)
     return DECLINED;
 }
 
+/* It comes from the express plane, which gave its places among those in flight back when it let it go: it takes them again. */
+static int go_on(request_rec *r)
+{
+    access_asker_t asker = { .pool = r->pool, .client = access_client(r), .c = r->connection, .r = r };
+    access_note_t *note = access_note(r);
+    access_trial_t trial;
+    int status = as_judged(r, 0);
+
+    if (status == DECLINED && !note->banned && !note->holds) {
+        note->holds = 1;
+        if (access_gather(ap_get_module_config(r->per_dir_config, &gate_access_module), &asker, &trial)) {
+            access_trial_hold(&trial);
+            stay(r, &trial);
+        }
+    }
+    return status;
+}
+
 int access_early_limits(request_rec *r)
 {
-    if (!is_first(r)) {
-        return DECLINED;
+    if (!is_first(r) || access_conf.late_limits) {
+        return is_first(r) && is_judged(r) ? as_judged(r, 0) : DECLINED;
     }
-    if (is_judged(r)) {
-        return as_judged(r, 0);
-    }
-    return access_conf.late_limits ? DECLINED : judge(r);
+    return is_judged(r) ? go_on(r) : judge(r);
 }
 
 int access_late_limits(request_rec *r)
 {
-    return access_conf.late_limits && is_first(r) && !is_judged(r) ? judge(r) : DECLINED;
+    if (!is_first(r) || !access_conf.late_limits) {
+        return DECLINED;
+    }
+    return is_judged(r) ? go_on(r) : judge(r);
+}
+
+/* ---- bans that are earned ---------------------------------------------------------------------------------------------------- */
+
+/* Once, by the rules of what the client asked for, with the status at the end of all internal redirects. */
+static void earn(request_rec *r, int status)
+{
+    access_note_t *note = access_note(r);
+
+    if (!note->banned && !note->earned && access_conf.rules->nelts) {
+        gate_address_t client = access_client(r);
+
+        note->earned = 1;
+        access_outcome(ap_get_module_config(r->per_dir_config, &gate_access_module), r->server, &client, status);
+    }
+}
+
+static ap_filter_rec_t *answer_handle;
+
+/*
+ * Just before the head is written: a ban that the answer earns stands before the client has read it and asks again. What never gets here
+ * (the client left before) is counted when it is logged.
+ */
+static apr_status_t see_answer(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    request_rec *first = f->r;
+    apr_bucket *b;
+
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
+        if (AP_BUCKET_IS_ERROR(b)) { /* it becomes another answer */
+            return ap_pass_brigade(f->next, bb);
+        }
+    }
+    while (first->prev) {
+        first = first->prev;
+    }
+    earn(first, f->r->status);
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(f->next, bb);
+}
+
+void access_watch_answer(request_rec *r)
+{
+    const access_dir_t *dir;
+    request_rec *first = r;
+
+    while (first->prev) {
+        first = first->prev;
+    }
+    dir = ap_get_module_config(first->per_dir_config, &gate_access_module);
+    if (!r->main && dir->rules && dir->rules->nelts) {
+        ap_add_output_filter_handle(answer_handle, NULL, r, r->connection);
+    }
+}
+
+void access_answers_register(void)
+{
+    answer_handle = ap_register_output_filter("GATE_ACCESS_ANSWER", see_answer, NULL, AP_FTYPE_PROTOCOL - 1);
 }
 
 /* ---- at the end ------------------------------------------------------------------------------------------------------------- */
@@ -247,11 +323,8 @@ int access_log(request_rec *r)
             apr_table_setn(each->subprocess_env, "GATE_COUNTRY", note->country);
         }
     }
-    if (!note->banned && access_conf.rules->nelts) {
-        gate_address_t client = access_client(r);
-
-        /* by the rules of what the client asked for, with the status at the end of all internal redirects */
-        access_outcome(ap_get_module_config(r->per_dir_config, &gate_access_module), r->server, &client, last->status);
+    if (!apr_table_get(r->notes, "gate-earned")) { /* else the express plane has counted it */
+        earn(r, last->status);
     }
     return DECLINED;
 }

@@ -110,7 +110,10 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_quick_handler(access_ban_hook, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(access_early_limits, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_header_parser(access_late_limits, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_insert_filter(access_watch_answer, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_insert_error_filter(access_watch_answer, NULL, NULL, APR_HOOK_LAST);
     ap_hook_log_transaction(access_log, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    access_answers_register();
     access_authz_register(p);
     access_doors_register();
     access_door_register();

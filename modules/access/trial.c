@@ -132,6 +132,18 @@ int access_trial_charge(access_trial_t *trial, int64_t now_usec)
     return 1;
 }
 
+void access_trial_hold(access_trial_t *trial)
+{
+    for (int i = 0; i < trial->count; i++) {
+        const access_limit_t *limit = trial->limit[i];
+        uint32_t at_once;
+
+        if (limit->kind == ACCESS_CONNECTIONS) {
+            trial->row[i] = gate_concurrency_begin((gate_concurrency_t *)&limit->flights, trial->seat, trial->hash[i], UINT32_MAX / 2, &at_once);
+        }
+    }
+}
+
 void access_trial_leave(access_trial_t *trial)
 {
     for (int i = 0; i < trial->count; i++) {

@@ -78,6 +78,9 @@ void access_trial_peek(access_trial_t *trial, int64_t now_usec);
  */
 int access_trial_charge(access_trial_t *trial, int64_t now_usec);
 
+/** Counts as in flight, whatever the limits say: what was admitted on the other plane goes on. Nothing else is asked or counted. */
+void access_trial_hold(access_trial_t *trial);
+
 /** No longer in flight. Fine to call twice. */
 void access_trial_leave(access_trial_t *trial);
 

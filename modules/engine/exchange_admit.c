@@ -99,18 +99,24 @@ stage_e exchange_admit(exchange_t *x)
     return STAGE_GO;
 }
 
-void exchange_admit_end(exchange_t *x, int status)
+void exchange_admit_earn(exchange_t *x, int status)
 {
     const door_route_t *door = exchange_access && !x->hearer ? exchange_door_route(x) : NULL;
+
+    if (door && door->limits && status && !x->told_classic && !x->earned) {
+        gate_address_t client = client_of(x);
+
+        x->earned = 1;
+        exchange_access->report(door->access, &client, status);
+    }
+}
+
+void exchange_admit_end(exchange_t *x, int status)
+{
     exchange_pass_t *pass = x->admit;
 
     if (pass) {
         exchange_access->leave(&pass->pass);
     }
-    /* what has gone through log_transaction, here or on the classic plane, mod_gate_access has counted itself */
-    if (door && door->limits && status && !x->told_classic && !x->logs) {
-        gate_address_t client = client_of(x);
-
-        exchange_access->report(door->access, &client, status);
-    }
+    exchange_admit_earn(x, status); /* what was not told at all; the classic plane counts its own */
 }

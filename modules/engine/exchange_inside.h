@@ -94,6 +94,7 @@ struct exchange {
     uint8_t filters;            /* the route has output filters for some answers */
     uint8_t logs;               /* somebody listens in log_transaction: a request_rec is made at the end */
     uint8_t told_head, told_end, told_classic, told_abort;
+    uint8_t earned;             /* its status has been counted for its client's bans */
     uint64_t sent_bytes;        /* of the answer's body, as the codec says at the end */
 
     const exchange_hearer_t *hearer; /* NULL: the client */
@@ -144,6 +145,8 @@ void exchange_leave(exchange_t *x);
 
 stage_e exchange_admit(exchange_t *x);
 /** What it has counted ends; called once, with every exchange, when the exchange ends. status: 0 if nothing was answered. */
+/** The answer's status is known, and not yet told: it counts for its client's bans, so that a ban stands before the client can ask again. */
+void exchange_admit_earn(exchange_t *x, int status);
 void exchange_admit_end(exchange_t *x, int status);
 /** The limits' fields for whatever it is answered: RateLimit-Policy and RateLimit; NULL: none. @return 0: none */
 int exchange_admit_fields(const exchange_t *x, const char **policy, const char **state);

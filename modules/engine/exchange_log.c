@@ -44,6 +44,9 @@ void exchange_log(exchange_t *x)
         exchange_fetch_env(x, r->subprocess_env, r->pool);
     }
     exchange_stages_env(x, r->subprocess_env);
+    if (x->earned) {
+        apr_table_setn(r->notes, "gate-earned", "1"); /* mod_gate_access has counted it */
+    }
     if (x->stream) {
         note_stream(x, r);
     }

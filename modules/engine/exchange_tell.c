@@ -9,6 +9,7 @@ void exchange_tell_finished(exchange_t *x, const answer_head_t *head)
 {
     head = exchange_answer_finish(x, head);
     x->status = head->status;
+    exchange_admit_earn(x, x->status);
     x->told_head = 1;
     x->unflushed = 1;
     if (x->logs) {

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -231,3 +232,19 @@ def test_many_at_once_get_what_is_stored(lab):
                 answer = c.read()
                 assert answer.status == 200 and answer.body == str(n).encode() * (100 << n), n
     assert member.count == 8
+
+
+def test_a_place_goes_along_to_the_classic_plane(lab):
+    """Admitted after a wait, when what was stored is no longer fresh: it is fetched on the classic plane, and is in flight there."""
+    member = lab.upstream()
+    member.behave({"headers": [["Cache-Control", "max-age=1"]], "body": BODY})
+    httpd = serve(lab, member, CACHE.format("GateLimit requests rate=20r/m burst=2 delay=10s key=everyone name=slow\n"
+                                            "GateLimit connections max=1 key=everyone name=open"), children=1)
+    assert get(httpd, "/a").status == 200
+    member.behave({"headers": [["Cache-Control", "max-age=1"]], "body": BODY, "delay": 2})
+    with ThreadPoolExecutor() as pool:
+        late = pool.submit(get, httpd, "/a", timeout=20)
+        wait_until(lambda: member.count == 2, 10, "it has waited, and asks the member")
+        refused = get(httpd, "/b")
+        assert (refused.status, late.result().status) == (429, 200)
+    assert {line["access"] for line in httpd.access(3)} >= {"connections:open"}

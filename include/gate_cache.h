@@ -6,8 +6,8 @@
  * A PLACE is what the configuration says about caching where a request leads to: made once for a route. A DESK is one thread's: it remembers
  * what was looked up, so that the next request that looks the same costs no key and no search. What is remembered is used only while nothing
  * in the store has moved (gate_store_epoch), so a desk says what the classic plane would say at that instant.
- * What is fresh is answered; what is known not to be kept passes by; what is not stored is fetched, by one request for all children. What is
- * left (something stale, a range, a condition that fails, a rule) is the classic plane's, whose code does the same by the same logic.
+ * What is fresh is answered; what is known not to be kept passes by; what is not stored is fetched and what is stale validated, by one request
+ * for all children. What is left (a range, a condition that fails, a rule) is the classic plane's, whose code does the same by the same logic.
  * Nothing is counted before take() or fetch(): a look has no consequences, but a held body until done().
  *
  * A FETCH is begun where look() says MISS. Its step() says what to do: ask the member, tell an answer that has come meanwhile, read along with
@@ -67,7 +67,7 @@ typedef struct {
 typedef enum {
     GATE_CACHE_CLASSIC = 0,       /* there is nothing that could be answered with here and now: the classic plane runs the request */
     GATE_CACHE_HIT,
-    GATE_CACHE_MISS,              /* there is nothing yet: fetch() */
+    GATE_CACHE_MISS,              /* there is nothing yet, or nothing fresh enough: fetch() */
     GATE_CACHE_PASS               /* its answers are known not to be kept: the member is asked as ever, and what it says goes by answered() */
 } gate_cache_e;
 
@@ -105,6 +105,7 @@ typedef enum {
     GATE_CACHE_TELL,              /* the client gets *told; the body is held */
     GATE_CACHE_READ,              /* likewise, while the body comes */
     GATE_CACHE_WAIT,              /* step() again when there is news() */
+    GATE_CACHE_AGAIN,             /* by said(): nobody gets this answer; when it is over, the member is asked() once more */
     GATE_CACHE_LEAVE              /* the classic plane runs the request */
 } gate_cache_step_e;
 
@@ -116,6 +117,7 @@ typedef struct {
     uint64_t length;              /* UINT64_MAX: not known */
     int coded;                    /* as gate_cache_hit_t's */
     const char *word;             /* GATE_CACHE */
+    int refresh;                  /* it is stale: refresh() it behind its back */
 } gate_cache_told_t;
 
 typedef enum {
@@ -182,7 +184,8 @@ typedef struct {
      * The member's answer, before anything of it is told.
      * @param fields  the member's
      * @param told    what its client gets: told->status as the member's, or 304
-     * @return READ: its client's body comes out of the store, as it does for others; ASK: it is handed on as it comes
+     * @return READ: its client's body comes out of the store, as it does for others; ASK: it is handed on as it comes; TELL: its client
+     *         gets what is stored (or a 304), whatever body the member sends; AGAIN; LEAVE
      */
     gate_cache_step_e (*said)(gate_cache_fetch_t *fetch, int status, const apr_table_t *fields, uint64_t length, int64_t now_usec,
                               gate_cache_told_t *told);
@@ -191,6 +194,10 @@ typedef struct {
     int (*storing)(const gate_cache_fetch_t *fetch);
     /** The member's answer is over; whole: all of it came. Before the client hears of that. Fine to call twice. */
     void (*end)(gate_cache_fetch_t *fetch, int whole, int64_t now_usec);
+    /** There is an error of ours. @return TELL: what is stored goes out in its place (stale-if-error); ASK: the error does */
+    gate_cache_step_e (*instead)(gate_cache_fetch_t *fetch, int status, int64_t now_usec, gate_cache_told_t *told);
+    /** A fetch of its own for what `fetch` told, that nobody waits for. NULL: somebody else does it already */
+    gate_cache_fetch_t *(*refresh)(gate_cache_fetch_t *fetch, int64_t now_usec);
     /** It ends in an error of ours: fields for err_headers_out. @return GATE_CACHE */
     const char *(*fetch_failed)(gate_cache_fetch_t *fetch, int status, apr_table_t *headers, int64_t now_usec);
     /** TELL and READ: bytes of the body from `offset` on that lie together and have come. @return how many */

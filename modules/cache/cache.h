@@ -212,6 +212,8 @@ void cache_door_register(void);
 
 /** Fills in the door's part about fetches. */
 void cache_loop_door(gate_cache_door_t *door);
+/** A warning: a member failed, what is stored goes out. */
+void cache_log_instead(const server_rec *s, int status);
 
 /* ---- cache_section.c ------------------------------------------------------------------------------------------------------ */
 

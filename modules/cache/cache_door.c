@@ -51,6 +51,7 @@ static const gate_cache_place_t *place(apr_pool_t *p, void *server, void *dir_co
     made->base = apr_pstrdup(p, base);
     made->host = ((server_rec *)server)->server_hostname;
     made->conf = conf;
+    made->vhost = server;
     made->classic = *classic = needs_request(conf, ap_get_core_module_config(dir_conf));
     return made;
 }

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <util_filter.h>
 
-APLOG_USE_MODULE(gate_cache);
-
 #define WAIT_STEP_USEC 250000
 
 static int run_handlers(request_rec *r, cache_request_t *c)
@@ -84,8 +82,7 @@ static int go(request_rec *r, cache_request_t *c)
     }
     if (failed(rc) && !c->seen_head && !c->swallow) {
         if (gate_keep_failed(&c->keep, rc, gate_mono_usec())) {
-            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, GATE_LOGNO(0710)
-                          "cache: the member failed (%d): a stored answer is served instead, as stale-if-error allows", rc);
+            cache_log_instead(r->server, rc);
             rc = cache_answer(r, c, r->output_filters);
             return rc == DECLINED ? HTTP_BAD_GATEWAY : rc;
         }

@@ -5,12 +5,19 @@
 
 #include "desk.h"
 
+APLOG_USE_MODULE(gate_cache);
+
+static void over(gate_cache_fetch_t *f);
+
 struct gate_cache_fetch {
     apr_pool_t *pool;
     const cache_dir_conf_t *conf;
     gate_keep_t keep;
     int64_t deadline_usec;        /* of waiting */
-    int decided;                  /* it goes to the member */
+    const server_rec *server;
+    int looked, decided;          /* the store was asked; it goes to the member */
+    int whole_only;               /* its validators did not fit: the member is asked without */
+    int well;                     /* a refresh: the member has answered */
     int heard;                    /* said() was called */
     int whole;                    /* all that was announced has come: the end is near */
     gate_pin_t body;              /* what its client gets */
@@ -19,9 +26,8 @@ struct gate_cache_fetch {
     uint32_t grown;               /* as of the last body_state() */
 };
 
-static gate_cache_fetch_t *fetch(const gate_cache_ask_t *ask, int64_t now_usec)
+static gate_cache_fetch_t *make(const cache_dir_conf_t *conf, const server_rec *server, int64_t now_usec)
 {
-    const cache_dir_conf_t *conf = ask->place->conf;
     gate_cache_fetch_t *f;
     apr_pool_t *pool;
 
@@ -31,21 +37,69 @@ static gate_cache_fetch_t *fetch(const gate_cache_ask_t *ask, int64_t now_usec)
     apr_pool_tag(pool, "gate_fetch");
     f = apr_pcalloc(pool, sizeof *f);
     f->pool = pool;
-    if (!gate_desk_ask_look(cache_store, pool, ask, &f->keep.look)) {
-        apr_pool_destroy(pool);
-        return NULL;
-    }
     f->conf = conf;
+    f->server = server;
     f->keep.rule = cache_keep_rule(conf);
     f->keep.arrived_usec = now_usec;
     f->keep.request_wall = apr_time_sec(apr_time_now());
     f->keep.purge_seq = gate_purge_now(cache_store);
-    f->keep.fwd = "uri-miss";
     f->deadline_usec = now_usec + conf->wait_usec;
-    if (apr_table_get(f->keep.look.headers, "Authorization")) {
-        /* what it gets may be for its eyes only: nobody waits for it, and it waits for nobody (trap 47) */
-        cache_count(GATE_COUNT_bypass_authorization, 1);
-        f->decided = 1;
+    return f;
+}
+
+static gate_cache_fetch_t *fetch(const gate_cache_ask_t *ask, int64_t now_usec)
+{
+    gate_cache_fetch_t *f = make(ask->place->conf, ask->place->vhost, now_usec);
+
+    if (f && !gate_desk_ask_look(cache_store, f->pool, ask, &f->keep.look)) {
+        apr_pool_destroy(f->pool);
+        return NULL;
+    }
+    return f;
+}
+
+static int copy_field(void *to, const char *name, const char *value)
+{
+    apr_table_add(to, name, value);
+    return 1;
+}
+
+/* The request once more, for nobody: access was checked for the one whose need it is. */
+static gate_cache_fetch_t *refresh(gate_cache_fetch_t *of, int64_t now_usec)
+{
+    gate_look_t *look, *from = &of->keep.look;
+    gate_seat_on_t flight;
+    gate_cache_fetch_t *f;
+    apr_table_t *headers;
+
+    if (!gate_keep_claim_refresh(&of->keep, now_usec, &flight)) {
+        return NULL;
+    }
+    if (!(f = make(of->conf, of->server, now_usec))) {
+        gate_keep_unclaim_refresh(&of->keep, &flight);
+        return NULL;
+    }
+    look = &f->keep.look;
+    look->store = from->store;
+    look->pool = f->pool;
+    look->rule = from->rule;
+    look->accept = from->accept;
+    look->key = from->key;
+    look->key.url = apr_pstrdup(f->pool, from->key.url);
+    look->key.route = apr_pstrdup(f->pool, from->key.route);
+    look->flight_hash = from->flight_hash;
+    headers = apr_table_make(f->pool, 16);
+    apr_table_do(copy_field, headers, from->headers, NULL);
+    look->headers = headers;
+    gate_cc_parse(f->pool, NULL, &look->asked);
+    f->keep.background = 1;
+    f->keep.fwd = "stale";
+    f->keep.flight = flight;
+    f->decided = f->looked = 1;
+    if (!gate_keep_begin_refresh(&f->keep, now_usec)) {
+        f->well = 1;
+        over(f);
+        return NULL;
     }
     return f;
 }
@@ -183,14 +237,50 @@ static gate_cache_step_e read_along(gate_cache_fetch_t *f, gate_ref_t head, int6
 
 static gate_cache_step_e go(gate_cache_fetch_t *f)
 {
+    if (!f->keep.background) {
+        cache_count(GATE_COUNT_miss, 1);
+        f->keep.fwd = f->keep.look.head.head && f->keep.fwd ? f->keep.fwd : "uri-miss";
+    }
     f->decided = 1;
-    cache_count(GATE_COUNT_miss, 1);
-    f->keep.fwd = f->keep.look.head.head && f->keep.fwd ? f->keep.fwd : "uri-miss";
     return GATE_CACHE_ASK;
+}
+
+/* What is stored, if it may be given now. @return ASK: it may not */
+static gate_cache_step_e look_first(gate_cache_fetch_t *f, int64_t now_usec, gate_cache_told_t *told)
+{
+    gate_keep_t *k = &f->keep;
+    gate_cache_step_e how = GATE_CACHE_ASK;
+    gate_freshness_e judged = GATE_VALIDATE;
+
+    f->looked = 1;
+    if (gate_look_find(&k->look)) {
+        judged = gate_freshness_judge(&k->look.head.head->fresh, &k->look.asked, (int)atomic_load(&k->look.head.head->soft), now_usec);
+    }
+    if (judged != GATE_VALIDATE) {
+        k->detail = judged == GATE_SERVE_STALE ? "MAX-STALE" : judged == GATE_SERVE_REFRESH ? "STALE-WHILE-REVALIDATE" : NULL;
+        how = answer(f, now_usec, told);
+        told->refresh = how == GATE_CACHE_TELL && judged == GATE_SERVE_REFRESH;
+    }
+    if (how == GATE_CACHE_ASK) {
+        k->fwd = !k->look.head.head ? "uri-miss" : k->look.asked.flags & GATE_CC_NO_CACHE ? "request" : "stale";
+        if (apr_table_get(k->look.headers, "Authorization")) {
+            /* what it gets may be for its eyes only: nobody waits for it, and it waits for nobody (trap 47) */
+            cache_count(GATE_COUNT_bypass_authorization, 1);
+            f->decided = 1;
+        }
+    }
+    return how;
 }
 
 static gate_cache_step_e step(gate_cache_fetch_t *f, int64_t now_usec, gate_cache_told_t *told)
 {
+    if (!f->looked) {
+        gate_cache_step_e how = look_first(f, now_usec, told);
+
+        if (how != GATE_CACHE_ASK) {
+            return how;
+        }
+    }
     while (!f->decided) {
         gate_cache_step_e how;
         gate_ref_t head;
@@ -231,7 +321,7 @@ static int news(const gate_cache_fetch_t *f, int64_t now_usec)
 
 static const apr_table_t *asked(gate_cache_fetch_t *f)
 {
-    return gate_keep_asked(&f->keep, f->pool, 1);
+    return gate_keep_asked(&f->keep, f->pool, f->whole_only);
 }
 
 static gate_cache_step_e said(gate_cache_fetch_t *f, int status, const apr_table_t *fields, uint64_t length, int64_t now_usec,
@@ -248,10 +338,20 @@ static gate_cache_step_e said(gate_cache_fetch_t *f, int status, const apr_table
         apr_rfc822_date(date, apr_time_now());
         apr_table_setn(said.fields, "Date", date);
     }
-    f->heard = 1;
-    gate_keep_said(k, &said); /* nothing is held: it is new */
-    gate_keep_drop_tags(&k->rule, own);
     memset(told, 0, sizeof *told);
+    f->well = 1;
+    switch (gate_keep_said(k, &said)) {
+    case GATE_SAID_STORED:
+        f->heard = 1;
+        return k->background ? GATE_CACHE_TELL : answer(f, now_usec, told);
+    case GATE_SAID_AGAIN:
+        f->whole_only = 1;
+        k->detail = "VALIDATOR-MISMATCH";
+        return GATE_CACHE_AGAIN;
+    default:
+        f->heard = 1;
+    }
+    gate_keep_drop_tags(&k->rule, own);
     told->status = status;
     told->length = length;
     told->fields = own;
@@ -295,6 +395,22 @@ static int storing(const gate_cache_fetch_t *f)
 static void end(gate_cache_fetch_t *f, int whole, int64_t now_usec)
 {
     gate_keep_end(&f->keep, whole, now_usec);
+}
+
+void cache_log_instead(const server_rec *s, int status)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, GATE_LOGNO(0710)
+                 "cache: the member failed (%d): a stored answer is served instead, as stale-if-error allows", status);
+}
+
+static gate_cache_step_e instead(gate_cache_fetch_t *f, int status, int64_t now_usec, gate_cache_told_t *told)
+{
+    gate_keep_end(&f->keep, 0, now_usec);
+    if (!gate_keep_failed(&f->keep, status, now_usec)) {
+        return GATE_CACHE_ASK;
+    }
+    cache_log_instead(f->server, status);
+    return answer(f, now_usec, told);
 }
 
 static const char *fetch_failed(gate_cache_fetch_t *f, int status, apr_table_t *headers, int64_t now_usec)
@@ -348,6 +464,9 @@ static gate_cache_body_e body_state(gate_cache_fetch_t *f)
 
 static void over(gate_cache_fetch_t *f)
 {
+    if (f->keep.background) {
+        gate_keep_end_refresh(&f->keep, f->well, gate_mono_usec());
+    }
     gate_keep_end(&f->keep, 0, 0);
     gate_keep_leave(&f->keep);
     gate_look_drop(&f->keep.look);
@@ -362,6 +481,8 @@ void cache_loop_door(gate_cache_door_t *door)
     door->step = step;
     door->news = news;
     door->asked = asked;
+    door->instead = instead;
+    door->refresh = refresh;
     door->said = said;
     door->bytes = bytes;
     door->storing = storing;

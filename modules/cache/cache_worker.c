@@ -25,8 +25,6 @@ APLOG_USE_MODULE(gate_cache);
 
 #define FETCHERS 4
 #define QUEUE 64
-#define REFRESH_CLAIM_USEC (INT64_C(60) * 1000000)
-#define REFRESH_REST_USEC INT64_C(1000000) /* between two tries */
 #define COMPRESS_CLAIM_USEC (INT64_C(300) * 1000000)
 #define END_WAIT_USEC (INT64_C(2) * 1000000) /* httpd, told to stop, warns of children after three */
 
@@ -307,79 +305,33 @@ static int walk_sections(job_t *job)
     return rc == OK;
 }
 
-static void rest(const cache_request_t *c)
-{
-    const void *head;
-
-    if (c->keep.look.held.place && gate_store_piece(cache_store, c->keep.look.held.ref, 0, &head)) {
-        atomic_store(&((gate_head_t *)(uintptr_t)head)->refresh_until, gate_mono_usec() + REFRESH_REST_USEC);
-    }
-}
-
 static void refresh(job_t *job, apr_thread_t *thread)
 {
     cache_request_t *c = job->c;
-    int rc = HTTP_INTERNAL_SERVER_ERROR;
+    int rc = OK;
 
     job->r->connection->current_thread = thread;
-    if (walk_sections(job) && gate_look_find(&c->keep.look)) {
-        if (gate_freshness_judge(&c->keep.look.head.head->fresh, &c->keep.look.asked, (int)atomic_load(&c->keep.look.head.head->soft),
-                                 gate_mono_usec()) == GATE_SERVE) {
-            rc = OK; /* somebody had just done it when it was asked for */
-            cache_wake(gate_flight_end(cache_store, &c->keep.flight, GATE_FLIGHT_STORED));
-        }
-        else {
-            rc = cache_fetch_now(job->r, c);
-            cache_count(rc == OK ? GATE_COUNT_refreshed : GATE_COUNT_refresh_failed, 1);
-        }
+    if (!walk_sections(job)) {
+        rc = HTTP_INTERNAL_SERVER_ERROR;
     }
-    cache_wake(gate_flight_end(cache_store, &c->keep.flight, GATE_FLIGHT_PASSED));
-    rest(c);
+    else if (gate_keep_begin_refresh(&c->keep, gate_mono_usec())) {
+        rc = cache_fetch_now(job->r, c);
+    }
+    gate_keep_end_refresh(&c->keep, rc == OK, gate_mono_usec());
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, job->r->server, GATE_LOGNO(0711) "cache: %s was fetched anew in the background: %d",
                  c->keep.look.key.url, rc);
 }
 
-/*
- * One refresh at a time, over all children: the flight is the claim, so it ends with the child that holds it, whatever way that goes.
- * Where there can be no flight (the answer is known not to be kept, no place) a claim in the head keeps others back for a while.
- */
-static int claim_refresh(cache_request_t *c, gate_head_t *shared, gate_seat_on_t *flight)
-{
-    int64_t now = gate_mono_usec(), until = atomic_load(&shared->refresh_until);
-
-    if (until > now || gate_flight_under_way(cache_store, c->keep.look.flight_hash, now)) {
-        return 0;
-    }
-    switch (gate_keep_join(&c->keep, REFRESH_CLAIM_USEC, now)) {
-    case GATE_LEAD:
-        break;
-    case GATE_ALONE:
-        return atomic_compare_exchange_strong(&shared->refresh_until, &until, now + REFRESH_CLAIM_USEC);
-    default:
-        gate_keep_leave(&c->keep);
-        return 0;
-    }
-    *flight = c->keep.flight;
-    c->keep.flight.place = 0;
-    return 1;
-}
-
 void cache_refresh(request_rec *r, cache_request_t *c)
 {
-    gate_seat_on_t flight = { 0 };
-    gate_head_t *shared;
-    const void *bytes;
+    gate_seat_on_t flight;
     job_t *job;
 
-    if (!gate_store_piece(cache_store, c->keep.look.held.ref, 0, &bytes)) {
-        return;
-    }
-    shared = (gate_head_t *)(uintptr_t)bytes;
-    if (!claim_refresh(c, shared, &flight)) {
+    if (!gate_keep_claim_refresh(&c->keep, gate_mono_usec(), &flight)) {
         return;
     }
     if (!(job = job_make(refresh))) {
-        cache_wake(gate_flight_end(cache_store, &flight, GATE_FLIGHT_PASSED));
+        gate_keep_unclaim_refresh(&c->keep, &flight);
         return;
     }
     job->r = make_request(make_connection(job->pool, r->connection), r);
@@ -399,8 +351,7 @@ void cache_refresh(request_rec *r, cache_request_t *c)
     gate_cc_parse(job->pool, NULL, &job->c->keep.look.asked);
     job->c->keep.fwd = "stale";
     if (!hand_over(&fetchers, job)) {
-        atomic_store(&shared->refresh_until, 0);
-        cache_wake(gate_flight_end(cache_store, &flight, GATE_FLIGHT_PASSED));
+        gate_keep_unclaim_refresh(&c->keep, &flight);
         apr_pool_destroy(job->pool);
     }
 }

@@ -325,16 +325,15 @@ static int tag_decides(const gate_cache_ask_t *ask, const entry_t *e)
 
 /*
  * Searches for what the request asks for.
- * @param nothing  set to 1 when the store has nothing for it, stale or not
+ * @param fetches  set to 1 when a fetch would bring it
  * @return an entry that is remembered, or desk->loose; NULL: nothing to answer with
  */
-static entry_t *look_up(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, uint64_t memo_hash, int64_t now_usec, int *nothing)
+static entry_t *look_up(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, uint64_t memo_hash, int64_t now_usec, int *fetches)
 {
     gate_look_t look;
     gate_body_t body = { 0 };
     entry_t *e = NULL;
     uint32_t epoch;
-    int soft;
 
     desk->counts.full++;
     desk->scribbled = 1;
@@ -343,11 +342,16 @@ static entry_t *look_up(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, ui
     }
     epoch = gate_store_epoch(desk->store, look.key.hash);
     if (!gate_look_find(&look)) {
-        *nothing = !gate_passed(desk->store, look.flight_hash, now_usec);
-        e = *nothing ? NULL : make_pass(desk, &look, memo_hash);
-        soft = 0;
+        *fetches = !gate_passed(desk->store, look.flight_hash, now_usec);
+        e = *fetches ? NULL : make_pass(desk, &look, memo_hash);
     }
-    else if (!(soft = (int)atomic_load(&look.head.head->soft)) && plain_status(look.head.head->status) && gate_look_body(&look, stored_etag(&look), &body)) {
+    else if (!plain_status(look.head.head->status)) {
+        e = NULL;
+    }
+    else if (atomic_load(&look.head.head->soft)) {
+        *fetches = 1;
+    }
+    else if (gate_look_body(&look, stored_etag(&look), &body)) {
         e = body.unpack ? NULL : make_entry(desk, &look, &body, fields_of(&look, &body, now_usec), memo_hash);
     }
     gate_store_unpin(desk->store, &body.pin);
@@ -546,7 +550,10 @@ static gate_cache_e answer(gate_cache_desk_t *desk, const gate_cache_ask_t *ask,
         /* no longer so */
         return may_fetch(ask, &asked) && !gate_passed(desk->store, e->flight, now_usec) ? GATE_CACHE_MISS : GATE_CACHE_CLASSIC;
     }
-    if (!fresh_enough(&asked, e, now_usec) || !give(desk, ask, e, now_usec, hit)) {
+    if (!fresh_enough(&asked, e, now_usec)) {
+        return may_fetch(ask, &asked) ? GATE_CACHE_MISS : GATE_CACHE_CLASSIC;
+    }
+    if (!give(desk, ask, e, now_usec, hit)) {
         return GATE_CACHE_CLASSIC;
     }
     if (e->incomplete && now_usec >= e->codings_usec) {
@@ -561,7 +568,7 @@ gate_cache_e gate_desk_look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask
 {
     gate_cache_e how = GATE_CACHE_CLASSIC;
     uint64_t memo_hash;
-    int nothing = 0;
+    int fetches = 0;
     entry_t *e;
 
     memset(hit, 0, sizeof *hit);
@@ -578,12 +585,12 @@ gate_cache_e gate_desk_look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask
         e = NULL;
     }
     if (!e) {
-        e = look_up(desk, ask, memo_hash, now_usec, &nothing);
+        e = look_up(desk, ask, memo_hash, now_usec, &fetches);
     }
     if (e) {
         how = answer(desk, ask, e, now_usec, hit, pass);
     }
-    else if (nothing) {
+    else if (fetches) {
         gate_cc_t asked = asked_of(desk, ask);
 
         how = may_fetch(ask, &asked) ? GATE_CACHE_MISS : GATE_CACHE_CLASSIC;

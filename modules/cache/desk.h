@@ -29,7 +29,7 @@ struct gate_cache_place {
     const char *handler, *base;
     const char *host;             /* when the request has none that the view tells */
     const char *classic;          /* why nothing is answered here; NULL */
-    const void *conf;             /* the owner's */
+    const void *conf, *vhost;     /* the owner's */
 };
 
 typedef struct {

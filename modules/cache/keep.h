@@ -83,6 +83,20 @@ int gate_keep_flowing(gate_keep_t *k, gate_ref_t head, gate_pin_t *body);
 int gate_keep_no_flow(gate_keep_t *k);
 /** A hold as a follower ends. */
 void gate_keep_leave(gate_keep_t *k);
+/**
+ * A stale answer was served that may be fetched anew in the background (RFC 5861, 3): one refresh at a time, over all children. The flight is
+ * the claim, so it ends with the child that holds it, whatever way that goes. Where there can be no flight (the answer is known not to
+ * be kept, no place) a claim in the head keeps others back for a while.
+ * @param flight  set: it is the refresh's
+ * @return 0: somebody does, or has just done
+ */
+int gate_keep_claim_refresh(gate_keep_t *k, int64_t now_usec, gate_seat_on_t *flight);
+/** The claim was not used. */
+void gate_keep_unclaim_refresh(gate_keep_t *k, gate_seat_on_t *flight);
+/** For who has the claim: the stored answer is held anew. @return 0: there is nothing to refresh any more, or somebody just has */
+int gate_keep_begin_refresh(gate_keep_t *k, int64_t now_usec);
+/** A refresh is over, well or not: the next one is some time off. */
+void gate_keep_end_refresh(gate_keep_t *k, int well, int64_t now_usec);
 /** Joins or begins a flight, no more. */
 gate_join_e gate_keep_join(gate_keep_t *k, int64_t wait_usec, int64_t now_usec);
 

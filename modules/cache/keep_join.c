@@ -6,6 +6,8 @@
 
 #include "fields.h"
 
+#define REFRESH_CLAIM_USEC (INT64_C(60) * 1000000)
+#define REFRESH_REST_USEC INT64_C(1000000) /* between two tries */
 #define JOINS 4                   /* leaders that may be lost before we go alone */
 
 /* ---- one fetch for all ---------------------------------------------------------------------------------------------------- */
@@ -160,6 +162,74 @@ int gate_keep_no_flow(gate_keep_t *k)
     }
     alone(k);
     return 0;
+}
+
+/* ---- behind the client's back ------------------------------------------------------------------------------------------------ */
+
+static gate_head_t *shared_head(gate_keep_t *k)
+{
+    const void *bytes;
+
+    return k->look.held.place && gate_store_piece(k->look.store, k->look.held.ref, 0, &bytes) ? (gate_head_t *)(uintptr_t)bytes : NULL;
+}
+
+int gate_keep_claim_refresh(gate_keep_t *k, int64_t now_usec, gate_seat_on_t *flight)
+{
+    gate_head_t *shared = shared_head(k);
+    int64_t until = shared ? atomic_load(&shared->refresh_until) : INT64_MAX;
+
+    *flight = (gate_seat_on_t){ 0 };
+    if (until > now_usec || gate_flight_under_way(k->look.store, k->look.flight_hash, now_usec)) {
+        return 0;
+    }
+    switch (gate_keep_join(k, REFRESH_CLAIM_USEC, now_usec)) {
+    case GATE_LEAD:
+        *flight = k->flight;
+        k->flight.place = 0;
+        return 1;
+    case GATE_ALONE:
+        return atomic_compare_exchange_strong(&shared->refresh_until, &until, now_usec + REFRESH_CLAIM_USEC);
+    default:
+        gate_keep_leave(k);
+        return 0;
+    }
+}
+
+void gate_keep_unclaim_refresh(gate_keep_t *k, gate_seat_on_t *flight)
+{
+    gate_head_t *shared = shared_head(k);
+
+    if (shared) {
+        atomic_store(&shared->refresh_until, 0);
+    }
+    if (flight->place) {
+        k->rule.ops->wake(gate_flight_end(k->look.store, flight, GATE_FLIGHT_PASSED));
+    }
+}
+
+int gate_keep_begin_refresh(gate_keep_t *k, int64_t now_usec)
+{
+    if (!gate_look_find(&k->look)) {
+        return 0;
+    }
+    if (gate_freshness_judge(&k->look.head.head->fresh, &k->look.asked, (int)atomic_load(&k->look.head.head->soft), now_usec) != GATE_SERVE) {
+        return 1;
+    }
+    if (k->flight.place) {
+        k->rule.ops->wake(gate_flight_end(k->look.store, &k->flight, GATE_FLIGHT_STORED));
+    }
+    return 0;
+}
+
+void gate_keep_end_refresh(gate_keep_t *k, int well, int64_t now_usec)
+{
+    gate_head_t *shared = shared_head(k);
+
+    gate_keep_end(k, 0, now_usec);
+    if (shared) {
+        atomic_store(&shared->refresh_until, now_usec + REFRESH_REST_USEC);
+    }
+    k->rule.ops->count(well ? GATE_COUNT_refreshed : GATE_COUNT_refresh_failed, 1);
 }
 
 /* ---- what is asked of the member -------------------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
  * exchange_answer.c - the stage of the cache: what is stored and fresh is told at once, out of shared memory; what is known not to be kept, and
- * methods that only change things, pass by; what is not stored is fetched (exchange_fetch.c). Everything else that the cache has a say in is
- * the classic plane's: revalidations, ranges. What that stores is found here by the next request.
+ * methods that only change things, pass by; what is not stored, or stale, is fetched (exchange_fetch.c). Everything else that the cache has a
+ * say in is the classic plane's: ranges, conditions that fail. What that stores is found here by the next request.
  */
 #include <httpd.h>
 #include <http_protocol.h>

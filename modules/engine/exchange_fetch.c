@@ -36,6 +36,7 @@ typedef struct exchange_fetch {
     uint8_t reads;                /* x gets its body out of the store */
     uint8_t blocked;              /* x takes no more now */
     uint8_t deaf;                 /* x has been told all */
+    uint8_t again;                /* the member is asked once more when its answer is over */
     uint8_t releasing;
 } fetch_t;
 
@@ -163,27 +164,34 @@ static void release_soon(fetch_t *fetch)
     }
 }
 
-static fetch_t *begin(exchange_t *x)
+static fetch_t *make(loop_t *loop, gate_cache_fetch_t *cache)
 {
-    fetches_t *mine = fetches_of(x->loop);
-    gate_cache_fetch_t *cache = mine ? exchange_answer_fetch(x) : NULL;
-    fetch_t *fetch;
+    fetches_t *mine = fetches_of(loop);
+    fetch_t *fetch = apr_pcalloc(exchange_cache->fetch_pool(cache), sizeof *fetch);
 
-    if (!cache) {
-        return NULL;
-    }
-    fetch = apr_pcalloc(exchange_cache->fetch_pool(cache), sizeof *fetch);
     fetch->cache = cache;
-    fetch->loop = x->loop;
-    fetch->x = x;
+    fetch->loop = loop;
     fetch->next = mine->all;
     fetch->back = &mine->all;
     if (mine->all) {
         mine->all->back = &fetch->next;
     }
-    mine->all = fetch;
-    return x->fetch = fetch;
+    return mine->all = fetch;
 }
+
+static fetch_t *begin(exchange_t *x)
+{
+    gate_cache_fetch_t *cache = fetches_of(x->loop) ? exchange_answer_fetch(x) : NULL;
+
+    if (!cache) {
+        return NULL;
+    }
+    x->fetch = make(x->loop, cache);
+    x->fetch->x = x;
+    return x->fetch;
+}
+
+static int ask_member(exchange_t *from, fetch_t *fetch);
 
 /* f is not wanted any more. */
 static void give_up(fetch_t *fetch)
@@ -331,6 +339,47 @@ static int is_idle(const fetch_t *fetch)
     return !fetch->x && !exchange_cache->storing(fetch->cache);
 }
 
+/* x gets what is stored, or a 304. */
+static void tell_stored(exchange_t *x, fetch_t *fetch, const gate_cache_told_t *told)
+{
+    tell_head(x, told, NULL);
+    if (!hears(fetch)) {
+        return;
+    }
+    if (told->status == HTTP_NOT_MODIFIED) {
+        tell_end(x, fetch, NULL);
+    }
+    else {
+        read_store(x, fetch, told);
+    }
+}
+
+static void tell_classic(exchange_t *x, fetch_t *fetch, int status, apr_table_t *headers)
+{
+    fetch->deaf = 1;
+    exchange_tell_classic(x, status, headers);
+}
+
+/* What the cache makes of the member's head is told. */
+static void tell_said(exchange_t *x, fetch_t *fetch, gate_cache_step_e how, const gate_cache_told_t *told, const answer_head_t *head)
+{
+    switch (how) {
+    case GATE_CACHE_TELL:
+        tell_stored(x, fetch, told);
+        break;
+    case GATE_CACHE_LEAVE:
+        tell_classic(x, fetch, 0, NULL);
+        break;
+    case GATE_CACHE_AGAIN:
+        break;
+    default:
+        tell_head(x, told, head);
+        if (hears(fetch) && how == GATE_CACHE_READ) {
+            read_store(x, fetch, told);
+        }
+    }
+}
+
 static void on_head(exchange_t *f, const answer_head_t *head)
 {
     fetch_t *fetch = f->fetch;
@@ -346,16 +395,11 @@ static void on_head(exchange_t *f, const answer_head_t *head)
         if (f->sticky_cookie) {
             x->sticky_cookie = apr_pstrdup(x->pool, f->sticky_cookie);
         }
-        tell_head(x, &told, head);
-        if (hears(fetch) && how == GATE_CACHE_TELL) {
-            tell_end(x, fetch, NULL);
-        }
-        else if (hears(fetch) && how == GATE_CACHE_READ) {
-            read_store(x, fetch, &told);
-        }
+        tell_said(x, fetch, how, &told, head);
         exchange_leave(x);
     }
-    if (is_idle(fetch)) {
+    fetch->again = how == GATE_CACHE_AGAIN;
+    if (head->body != BODY_NONE && is_idle(fetch)) {
         give_up(fetch);
     }
 }
@@ -370,7 +414,10 @@ static size_t on_data(exchange_t *f, const char *bytes, size_t len)
     if (hears(fetch)) {
         x = fetch->x;
         exchange_enter(x);
-        if (!fetch->reads) {
+        if (fetch->again) {
+            room = SIZE_MAX;
+        }
+        else if (!fetch->reads) {
             room = exchange_tell_data(x, bytes, len);
         }
         else if (!fetch->blocked) {
@@ -401,6 +448,13 @@ static void on_end(exchange_t *f, const fields_t *trailers)
     fetch_t *fetch = f->fetch;
     exchange_t *x = fetch->x;
 
+    if (fetch->again) {
+        fetch->again = 0;
+        if (ask_member(f, fetch)) {
+            exchange_end(f, 0);
+            return;
+        }
+    }
     exchange_cache->end(fetch->cache, 1, loop_now(f->loop));
     if (hears(fetch)) {
         exchange_enter(x);
@@ -423,7 +477,10 @@ static void on_abort(exchange_t *f)
     exchange_cache->end(fetch->cache, 0, loop_now(f->loop));
     if (hears(fetch)) {
         exchange_enter(x);
-        if (!fetch->reads) {
+        if (!x->told_head) {
+            tell_classic(x, fetch, HTTP_BAD_GATEWAY, NULL); /* what was broken was for nobody */
+        }
+        else if (!fetch->reads) {
             tell_abort(x, fetch);
         }
         else if (!fetch->blocked) {
@@ -439,11 +496,21 @@ static void on_classic(exchange_t *f, int status, apr_table_t *headers)
     fetch_t *fetch = f->fetch;
     exchange_t *x = fetch->x;
 
+    gate_cache_told_t told;
+
     exchange_cache->end(fetch->cache, 0, loop_now(f->loop));
     if (hears(fetch)) {
         exchange_enter(x);
-        fetch->deaf = 1;
-        exchange_tell_classic(x, status, headers ? apr_table_clone(x->pool, headers) : NULL);
+        switch (status ? exchange_cache->instead(fetch->cache, status, loop_now(f->loop), &told) : GATE_CACHE_ASK) {
+        case GATE_CACHE_TELL:
+            tell_stored(x, fetch, &told);
+            break;
+        case GATE_CACHE_LEAVE:
+            tell_classic(x, fetch, 0, NULL);
+            break;
+        default:
+            tell_classic(x, fetch, status, headers ? apr_table_clone(x->pool, headers) : NULL);
+        }
         exchange_leave(x);
     }
     exchange_end(f, 0);
@@ -457,9 +524,11 @@ static void on_freed(exchange_t *f)
         fetch->x->fetch_env = apr_table_make(fetch->x->pool, 12);
         exchange_upstream->log(f->errand, fetch->x->fetch_env, fetch->x->pool, loop_now(f->loop));
     }
-    fetch->f = NULL;
-    exchange_cache->end(fetch->cache, 0, loop_now(f->loop));
-    release_soon(fetch);
+    if (fetch->f == f) { /* and not one that asks again */
+        fetch->f = NULL;
+        exchange_cache->end(fetch->cache, 0, loop_now(f->loop));
+        release_soon(fetch);
+    }
 }
 
 static void on_interim(exchange_t *f, const answer_head_t *head)
@@ -557,7 +626,7 @@ static const request_head_t *copy_head(apr_pool_t *p, const request_head_t *from
     return head;
 }
 
-/* @return 0 no memory */
+/* @param x  whose request it is: a client's, or one that has asked before. @return 0 no memory */
 static int ask_member(exchange_t *x, fetch_t *fetch)
 {
     exchange_ask_t ask = { .loop = x->loop, .ops = &fetch_ops, .client = fetch, .pool = exchange_cache->fetch_pool(fetch->cache),
@@ -565,7 +634,7 @@ static int ask_member(exchange_t *x, fetch_t *fetch)
                            .begun_usec = x->begun_usec, .begun_wall = x->begun_wall };
     exchange_t *f;
 
-    ask.c = fetch->c = copy_connection(ask.pool, x->c);
+    ask.c = fetch->c = fetch->c ? fetch->c : copy_connection(ask.pool, x->c);
     f = exchange_make(&ask);
     if (!f) {
         return 0;
@@ -585,6 +654,24 @@ static int ask_member(exchange_t *x, fetch_t *fetch)
     return 1;
 }
 
+/* What x was told is stale: it is fetched anew, for nobody. */
+static void refresh(exchange_t *x)
+{
+    gate_cache_fetch_t *cache = exchange_cache->refresh(x->fetch->cache, loop_now(x->loop));
+    fetch_t *fetch;
+
+    if (!cache) {
+        return;
+    }
+    fetch = make(x->loop, cache);
+    if (!ask_member(x, fetch)) {
+        release_soon(fetch);
+    }
+    else if (fetch->f) {
+        detach_connection(fetch->c);
+    }
+}
+
 /* ---- the stage ------------------------------------------------------------------------------------------------------------------ */
 
 stage_e exchange_fetch_step(exchange_t *x)
@@ -602,13 +689,10 @@ stage_e exchange_fetch_step(exchange_t *x)
         return STAGE_WAIT;
     case GATE_CACHE_TELL:
     case GATE_CACHE_READ:
-        tell_head(x, &told, NULL);
-        if (told.status == HTTP_NOT_MODIFIED) {
-            tell_end(x, fetch, NULL);
+        if (told.refresh) {
+            refresh(x);
         }
-        else {
-            read_store(x, fetch, &told);
-        }
+        tell_stored(x, fetch, &told);
         return fetch->deaf ? STAGE_DONE : STAGE_WAIT;
     case GATE_CACHE_ASK:
         if (ask_member(x, fetch)) {

@@ -3,6 +3,7 @@ import socket
 import threading
 import time
 
+import gatehttpd
 import procs
 import pytest
 
@@ -327,7 +328,8 @@ def test_trap_66_a_child_ends_although_a_background_fetch_does_not(lab):
     while old & set(site.httpd.child_pids()) and time.monotonic() < end:
         time.sleep(0.2)
     assert not old & set(site.httpd.child_pids())
-    site.httpd.wait_log("GATE0706")
+    if gatehttpd.PLANE == "classic":  # a loop waits for nobody: what it fetches is dropped
+        site.httpd.wait_log("GATE0706")
     assert site.get().body == b"old"
 
 

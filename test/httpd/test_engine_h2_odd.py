@@ -20,7 +20,7 @@ def serve(lab, **words):
     member = lab.upstream("m1")
     member.behave({"delay": 0.3}, path="/slow")
     member.behave({"size": 300000}, path="/big")
-    httpd = lab.httpd(group("app", [member], *NO_OUTLIER) + "LimitRequestFields 30\nTimeout 5\n", vhost=route(), tls=True, plane="express",
+    httpd = lab.httpd(group("app", [member], *NO_OUTLIER) + "LimitRequestFields 30\nTimeout 5\nH2WebSockets on\n", vhost=route(), tls=True, plane="express",
                       before="Protocols h2 http/1.1\n", children=1, **words)
     httpd.expect(*MEMBER_TROUBLE, "GATE1700", r"\[core:", r"\[ssl:")
     return httpd
@@ -45,7 +45,7 @@ def test_connect_with_a_long_authority(lab, size):
 
 
 def odd_block(rng):
-    lines = [(":method", rng.choice(["GET"] * 8 + ["POST", "HEAD", "CONNECT", "OPTIONS", "get", "", "G T"])), (":scheme", rng.choice(["https"] * 5 + ["http", "x", ""])),
+    lines = [(":method", rng.choice(["GET"] * 8 + ["POST", "HEAD", "CONNECT", "CONNECT", "OPTIONS", "get", "", "G T"])), (":scheme", rng.choice(["https"] * 5 + ["http", "x", ""])),
              (":path", rng.choice(["/", "/slow", "/big", "/a?b", "*", "", "a", "//", "/%00", "/" + "p" * rng.choice([10, 9000]), "http://x/", "/\xff", "/a b"])),
              (":authority", rng.choice(["localhost"] * 6 + ["", "a b", "x:99999", "[::1]", "h" * 5000, "a,b"]))]
     more = [("cookie", "a=1"), ("cookie", "b=2"), ("te", "trailers"), ("te", "gzip"), ("connection", "close"), ("transfer-encoding", "chunked"), ("upgrade", "h2c"),
@@ -53,6 +53,8 @@ def odd_block(rng):
             ("x-cr", "a\rb"), ("x-lf", "a\nb"), ("x-long", "v" * rng.choice([10, 8190, 15000])), ("", "empty"), (":path", "/twice"), (":odd", "1"), ("x-sp ", "1"),
             ("range", "bytes=0-0"), ("accept-encoding", "gzip"), ("trailer", "x"), ("priority", "u=1, i"), ("max-forwards", "0")]
     lines += rng.sample(more, rng.choice([0, 0, 1, 2, 5]))
+    if rng.random() < (0.7 if lines[0][1] == "CONNECT" else 0.02):
+        lines.insert(1, (":protocol", rng.choice(["websocket"] * 4 + ["connect-udp", "", "x y"])))
     if rng.random() < 0.1:
         lines += [(f"x-{n}", "1") for n in range(rng.choice([40, 300]))]
     if rng.random() < 0.15:

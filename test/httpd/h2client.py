@@ -93,6 +93,24 @@ class H2Client:
         answer.body = b"".join(answer.parts)
         return answer
 
+    def ask_all(self, paths, host):
+        """GET for all of them at once. @return their Answers, all whole"""
+        asked = {}
+        try:
+            for path in paths:
+                stream = self.h2.get_next_available_stream_id()
+                self.h2.send_headers(stream, [(":method", "GET"), (":scheme", "https"), (":path", path), (":authority", host)], end_stream=True)
+                asked[stream] = Answer()
+            self._flush()
+            while not all(answer.ended for answer in asked.values()):
+                self._take(self.sock.recv(65536), asked)
+        except h2.exceptions.ProtocolError as error:
+            FAULTS.append(f"{type(error).__name__}: {error}")
+            raise
+        for answer in asked.values():
+            answer.body = b"".join(answer.parts)
+        return list(asked.values())
+
     def _send_body(self, stream, data, answer):
         at = 0
         while not answer.ended:
@@ -113,7 +131,7 @@ class H2Client:
         self.sock.settimeout(0)
         try:
             while self.going:
-                self._take(self.sock.recv(65536), None, None)
+                self._take(self.sock.recv(65536), {})
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
         except OSError:
@@ -122,43 +140,46 @@ class H2Client:
             self.sock.settimeout(timeout)
 
     def _read(self, stream, answer):
-        self._take(self.sock.recv(65536), stream, answer)
+        self._take(self.sock.recv(65536), {stream: answer})
 
-    def _take(self, data, stream, answer):
-        """Bytes that came; stream and answer: the one that is waited for, if any."""
+    def _take(self, data, asked):
+        """Bytes that came; asked: the Answers that are waited for, by stream."""
         if not data:
-            self._closed(stream, answer)
+            self._closed(asked)
             return
         self.buffer += data
         while len(self.buffer) >= 9 and len(self.buffer) >= 9 + int.from_bytes(self.buffer[:3], "big"):
             size = 9 + int.from_bytes(self.buffer[:3], "big")
             frame, self.buffer = self.buffer[:size], self.buffer[size:]
             if frame[3] == GOAWAY:  # python3-h2 would hear of no stream any more
-                self._given_up(int.from_bytes(frame[9:13], "big"), int.from_bytes(frame[13:17], "big"), frame[17:], stream)
+                self._given_up(int.from_bytes(frame[9:13], "big"), int.from_bytes(frame[13:17], "big"), frame[17:], asked)
             else:
                 for event in self.h2.receive_data(frame):
-                    self._event(event, stream, answer)
+                    self._event(event, asked)
         self._flush()
 
-    def _closed(self, stream, answer):
+    def _closed(self, asked):
         taken, self.last_taken = self.last_taken, 0
-        if stream is None:
+        if not asked:
             return
+        stream, answer = next(iter(asked.items()))
         if taken is not None and stream > taken:
             raise Refused("the connection ended before the request was taken")
         raise BrokenOff(f"connection closed on stream {stream}, status {answer.status}, {answer.size()} bytes of body; last taken {taken}")
 
-    def _given_up(self, last, code, words, stream):
+    def _given_up(self, last, code, words, asked):
         self.last_taken = last
         if code != 0:
             FAULTS.append(f"GOAWAY {code} {words!r}")
-        if stream is not None and last < stream:
-            raise Refused(f"GOAWAY {code}, stream {stream} of {last}")
+        if any(stream > last for stream in asked):
+            raise Refused(f"GOAWAY {code}, streams {list(asked)[:3]} of {last}")
 
-    def _event(self, event, stream, answer):
-        if getattr(event, "stream_id", None) != stream or stream is None:
-            if isinstance(event, h2.events.DataReceived):
-                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+    def _event(self, event, asked):
+        stream = getattr(event, "stream_id", None)
+        answer = asked.get(stream)
+        if isinstance(event, h2.events.DataReceived):
+            self.h2.acknowledge_received_data(event.flow_controlled_length, stream)
+        if answer is None:
             return
         if isinstance(event, h2.events.InformationalResponseReceived):
             answer.interim.append(int(dict(event.headers)[b":status"]))
@@ -169,7 +190,6 @@ class H2Client:
             answer.trailers = _pairs(event.headers)
         elif isinstance(event, h2.events.DataReceived):
             answer.parts.append(event.data)
-            self.h2.acknowledge_received_data(event.flow_controlled_length, stream)
         elif isinstance(event, h2.events.StreamEnded):
             answer.ended = True
         elif isinstance(event, h2.events.StreamReset) and not answer.ended:

@@ -14,7 +14,7 @@ from gatehttpd import built
 from groups import MEMBER_TROUBLE, group, route
 from procs import wait_until
 
-pytestmark = pytest.mark.needs("gate_upstream", "gate_status")
+pytestmark = [pytest.mark.needs("gate_upstream", "gate_status"), pytest.mark.h1("raw sockets; test_h2_crowds.py has the like")]
 
 CLIENTS = 5
 CAP = 8
@@ -60,13 +60,13 @@ def sockets_of(pids):
 
 
 class Site:
-    def __init__(self, lab):
+    def __init__(self, lab, **words):
         self.member = lab.upstream()
         self.member.behave(delay=1.2, path="/slow").behave(size=BIG, path="/big")
         self.member.behave(size=CACHED, headers=[["Cache-Control", "max-age=3600"]], path="/cached")
         self.httpd = lab.httpd(CONF + CACHE + group("app", [(self.member, f"connections={CAP}")], "GateQueue length=50 timeout=8s",
                                                     "GateOutlier off" if built("gate_health") else "") + route(),
-                               tls=True, threads=32)
+                               tls=True, threads=32, **words)
         # a member's answer that nobody takes any more, and what httpd says about clients like these
         self.httpd.expect(*MEMBER_TROUBLE, "AH0102", "AH01382", "AH0211", "AH0200")
         self.before = None

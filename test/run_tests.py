@@ -4,8 +4,8 @@
   run_tests.py [NAME] [--only PART]
 
 NAME runs what contains it: a unit test, a fuzz target's seeds, a guard, or tests of the httpd suite.
-The parts, in order: build, nm, unit, asan, tsan, seeds, guard, httpd, express, browser. express is the httpd suite once more
-with GateEngine on. The last line is "N passed, N failed"; the exit status is 0 only if nothing failed.
+The parts, in order: build, nm, unit, asan, tsan, seeds, guard, httpd, express, h2, browser. express is the httpd suite once more
+with GateEngine on, h2 its scenarios a third time over HTTP/2. The last line is "N passed, N failed"; the exit status is 0 only if nothing failed.
 """
 import argparse
 import concurrent.futures
@@ -20,7 +20,7 @@ import xml.etree.ElementTree
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = int(os.environ.get("JOBS", os.cpu_count() or 2))
-PARTS = ["build", "nm", "unit", "asan", "tsan", "seeds", "guard", "httpd", "express", "browser"]
+PARTS = ["build", "nm", "unit", "asan", "tsan", "seeds", "guard", "httpd", "express", "h2", "browser"]
 TIMEOUT = 300
 
 
@@ -209,7 +209,7 @@ def at_once():
     """The httpd suite mostly waits: a few files of it at the same time, if xdist is there."""
     if importlib.util.find_spec("xdist") is None:
         return []
-    return ["-n", os.environ.get("PYTEST_JOBS", "3"), "--dist", "loadfile"]
+    return ["-n", os.environ.get("PYTEST_JOBS", "4"), "--dist", "loadfile"]
 
 
 def run_pytest(tally, part, folders, name, more=(), env=None):
@@ -260,21 +260,32 @@ def part_httpd(tally, name):
     run_pytest(tally, "httpd", ["test/httpd"], name, at_once())
 
 
-# Files of the httpd suite that are about neither plane: configurations, files, documents, the harness itself.
-ONE_PLANE = ["core", "demo", "harness", "install", "manuals", "openapi", "readme", "samples", "cache_config",
-             "upstream_config"]
+# Files of the httpd suite that are about neither plane: configurations, files, documents, the harness itself, where members come from and
+# who asks after their health.
+ONE_PLANE = ["core", "demo", "harness", "install", "manuals", "openapi", "readme", "samples", "cache_config", "upstream_config", "discover",
+             "health_prober"]
+# .. and those whose scenarios HTTP/2 has no part in: pages that the classic plane makes in any case, probes, clients of raw bytes.
+NOT_OVER_H2 = ["admin", "status", "health", "health_members", "clients_that_leave", "access_doors", "planes_differ"]
 
 
-def part_express(tally, name):
-    """The scenarios on the express plane; the files test_engine* say themselves which plane they want."""
+def again(tally, part, name, left_out, plane):
+    """The scenarios once more; the files test_engine* and test_h2* say themselves which plane they want."""
     if not os.path.exists(os.path.join(TOP, "build", "modules", "mod_gate_engine.so")):
         return
     if name and os.path.exists(os.path.join(TOP, "test", "unit", f"test_{name}.c")):
         return
     files = sorted(glob.glob(os.path.join(TOP, "test", "httpd", "test_*.py")))
     names = {os.path.basename(f)[5:-3]: f for f in files}
-    chosen = [f for n, f in names.items() if n not in ONE_PLANE and not n.startswith("engine")]
-    run_pytest(tally, "express", chosen, name, at_once(), {"GATE_PLANE": "express"})
+    chosen = [f for n, f in names.items() if n not in left_out and not n.startswith(("engine", "h2"))]
+    run_pytest(tally, part, chosen, name, [*at_once(), "-rs"], {"GATE_PLANE": plane})
+
+
+def part_express(tally, name):
+    again(tally, "express", name, ONE_PLANE, "express")
+
+
+def part_h2(tally, name):
+    again(tally, "h2", name, ONE_PLANE + NOT_OVER_H2, "h2")
 
 
 def part_browser(tally, name):

@@ -109,6 +109,7 @@ def test_cache_keeps_to_sets_and_bans(lab):
 
 # ---- identity -----------------------------------------------------------------------------------------------------------------
 
+@pytest.mark.h1("a PROXY line stands in front of the handshake")
 def test_proxy_protocol(lab):
     """Trap 16: the address of a PROXY header counts where mod_remoteip is told to read it, and sets, limits and bans use it."""
     httpd = lab.httpd(conf="RemoteIPProxyProtocol On\nGateIPSet office 192.0.2.0/24\n" + section("Require gate-set office"))

@@ -259,6 +259,7 @@ def test_drop_off_and_inherited(lab):
     assert closed_unheard(httpd.tls_port, b"\x16")
 
 
+@pytest.mark.h1("the name is in the Host of a request in the clear")
 def test_drop_of_a_vhost_by_name(lab):
     """Which vhost is meant is known only with the first request: then its connection ends without an answer."""
     httpd = serve(lab, conf="GateIPSet bad 127.0.0.0/8\n<VirtualHost *:${PORT}>\nServerName first\n</VirtualHost>\n"

@@ -54,6 +54,7 @@ def many_at_once(port, count, path):
     return answers
 
 
+@pytest.mark.h1("raw sockets")
 def test_trap_46_a_thousand_clients_one_request_to_the_member(lab):
     site = Site(lab, children=8, threads=128)
     site.says(b"z" * 5000, headers="max-age=60", delay=1.5)
@@ -142,6 +143,7 @@ def test_trap_46_nobody_is_left_of_a_fetch_that_is_not_kept(lab):
     procs.wait_until(lambda: site.member.open_connections == 0, 10, "the member's connection closed")
 
 
+@pytest.mark.h1("raw sockets")
 def test_trap_46_a_slow_client_of_what_is_not_kept_holds_the_member_back(lab):
     """Bounded memory: what a client does not take is not read from the member."""
     site = Site(lab, children=1)
@@ -160,6 +162,7 @@ def test_trap_46_a_slow_client_of_what_is_not_kept_holds_the_member_back(lab):
     slow.close()
 
 
+@pytest.mark.h1("raw sockets")
 def test_trap_46_a_leader_that_reads_nothing_holds_nobody_up(lab):
     site = Site(lab, children=2)
     body = bytes(range(256)) * 3900
@@ -350,6 +353,7 @@ def test_trap_63_an_old_child_goes_on_in_the_old_store(lab):
     site.httpd.wait_log("GATE0702")
 
 
+@pytest.mark.h1("raw sockets")
 def test_trap_51_a_slow_client_reads_what_was_purged_meanwhile(lab):
     site = Site(lab, more="GateCachePurge on", cache="")
     body = bytes(range(256)) * 3600

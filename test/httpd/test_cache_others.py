@@ -118,7 +118,7 @@ def test_purge_of_the_admin_api(site):
     site.says(headers="max-age=60")
     site.get("/g/a")
     answer = request(site.httpd, "/status/api/v1/cache/purge", "POST", headers=[("Content-Type", "application/json")],
-                     body=json.dumps({"url": "http://localhost/g/a"}))
+                     body=json.dumps({"url": f"{site.httpd.scheme}://localhost/g/a"}))
     if answer.status in (403, 404):
         pytest.skip("no admin API here: " + answer.text[:200])
     assert answer.status == 200 and '"purged":1' in answer.text.replace(" ", ""), answer.text

@@ -58,6 +58,8 @@ def test_hundred_clients_ten_connections(lab):
     httpd = lab.httpd(CHECK + group("app", [(member, "connections=10")], "GateQueue length=100 timeout=20s") + route(),
                       children=4, threads=32)
     clients = [Connection(httpd.port, timeout=30) for _ in range(100)]
+    for client in clients:
+        client.ready()
     for number, client in enumerate(clients):  # by one hand, so that it is known who came first
         client.send(request_bytes("/", headers=[("X-Number", str(number))]))
         time.sleep(0.002)
@@ -261,7 +263,7 @@ def test_trap_33_a_stream_that_is_reset_gives_up_its_place(lab):
     httpd.expect(*QUEUE_LINES)
     first = Visitors(httpd.port, 1)
     wait_until(lambda: member.inflight == 1, 5, "the first is in")
-    with Connection(httpd.port) as client:
+    with Connection(httpd.port, alpn=["h2"]) as client:
         client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + h2_get(1, "/left"))
         time.sleep(0.3)
         assert get(httpd.port).status == 503  # its place is the only one

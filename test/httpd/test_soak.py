@@ -93,7 +93,8 @@ def test_killed_children_under_load(lab):
             counters.require_grown()
     # only what was in flight in a killed child may be lost, and nobody was told of an error
     assert not [f for f in crowd.failures if f.startswith("status")], crowd.failures[:5]
-    assert len(crowd.failures) <= TIMES * CLIENTS // 2, len(crowd.failures)
+    # (over HTTP/2 a connection that ends without GOAWAY may always have lost one)
+    assert len(crowd.failures) <= TIMES * CLIENTS // (1 if httpd.over_h2 else 2), len(crowd.failures)
     assert set(crowd.members) == {"n1", "n2", "n3"}
     time.sleep(0.1)
     require_sound(httpd)
@@ -104,7 +105,8 @@ def test_all_at_once(lab):
     members = [lab.nginx(f"n{n}") for n in (1, 2, 3)]
     httpd = lab.httpd(CHECK + STATUS + group("app", members, "GateBalance least-connections", "GateRetry attempts=3") + route(),
                       children=3, threads=32)
-    httpd.expect("AH10392: children are killed successively", *MEMBER_TROUBLE)
+    # httpd 2.4.71 may keep a child too many when one is killed after a graceful restart (so without any module of ours)
+    httpd.expect("AH10392: children are killed successively", "AH00045: child process", *MEMBER_TROUBLE)
     kills, turn, end = 0, 0, time.monotonic() + SECONDS
     with Crowd(httpd.port, clients=CLIENTS, pause=0.001) as crowd:
         while time.monotonic() < end:
@@ -145,6 +147,7 @@ def kilobytes(pid):
     return total
 
 
+@pytest.mark.h1("raw sockets; test_h2_crowds.py has the like")
 def test_slow_and_fast_clients(lab):
     """
     Hundreds (soak: 10,000) of clients with a byte a second, in either direction, among fast ones: nobody is cut off, memory stays flat.

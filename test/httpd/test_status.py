@@ -142,6 +142,7 @@ def test_trap_76_hostile_names_are_text(lab):
     assert "Gatehouse evil" in text and len([x for x in text.splitlines() if EVIL in x and "Usable" in x]) == 1
 
 
+@pytest.mark.h1("such a Host ends a stream before httpd sees it")
 def test_trap_76_what_clients_send_is_escaped_in_the_log(lab):
     httpd = lab.httpd(conf=location("GateAdmin on"))
     httpd.expect(REFUSED)

@@ -279,7 +279,7 @@ def test_answers_pass_unchanged(lab):
     member = lab.upstream().behave({"status": 418, "reason": "Teapot", "headers": [["X-A", "1"], ["X-A", "2"]], "body": "tea"})
     httpd = lab.httpd(group("app", [member]) + route())
     answer = get(httpd.port)
-    assert (answer.status, answer.reason, answer.body, answer.all("X-A")) == (418, "Teapot", b"tea", ["1", "2"])
+    assert (answer.status, answer.reason, answer.body, answer.all("X-A")) == (418, "" if httpd.over_h2 else "Teapot", b"tea", ["1", "2"])
 
 
 def test_interim_and_trailers(lab):

@@ -508,7 +508,7 @@ def upload(port, path, body):
 
 def tunnel(port, listener, size):
     """How many bytes come out of a tunnel whose other end does not read for a while."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+    with Connection(port, timeout=30).sock as client:
         client.sendall(b"GET /tunnel/ HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
         member = listener.accept()[0]
         with member:

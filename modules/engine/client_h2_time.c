@@ -64,7 +64,7 @@ static void end_drain(h2_t *h)
 static void look_at_stream(h2_stream_t *s, int64_t now)
 {
     h2_t *h = s->h;
-    int64_t limit = h->settings->timeout_usec ? h->settings->timeout_usec : s->server->timeout;
+    int64_t own = h2_settings_of(s->server)->timeout_usec, limit = own ? own : s->server->timeout;
     int waits_for_client = s->kept_len > 0 || (s->begun && !s->remote_ended && !s->in_len && !s->ended && !s->tunnel);
 
     if (h->asking == s && !s->begun && now - s->begun_usec > limit) { /* nothing else can come before its head is whole */

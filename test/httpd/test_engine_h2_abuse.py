@@ -16,11 +16,11 @@ pytestmark = [pytest.mark.needs("gate_upstream", "gate_engine", "gate_status"), 
 STATUS = '<Location "/gate-status">\nSetHandler gate-status\n</Location>\n'
 
 
-def serve(lab, conf="", log_level="notice gate_engine:info", **words):
+def serve(lab, conf="", vhost="", log_level="notice gate_engine:info", **words):
     member = lab.upstream("m1")
     member.behave({"delay": 2.0}, path="/slow")
     member.behave({"size": 3_000_000}, path="/big")
-    return lab.httpd(group("app", [member]) + STATUS + conf, vhost=route(), tls=True, plane="express", before="Protocols h2 http/1.1\n", children=1,
+    return lab.httpd(group("app", [member]) + STATUS + conf, vhost=vhost + route(), tls=True, plane="express", before="Protocols h2 http/1.1\n", children=1,
                      log_level=log_level, **words)
 
 
@@ -147,7 +147,7 @@ def test_who_works_is_not_disturbed(lab):
 
 def test_a_window_held_shut(lab):
     """100 streams whose windows stay at 0: what is kept of each is bounded, and they end after H2StreamTimeout; the connection does not."""
-    httpd = serve(lab, "H2StreamTimeout 1\n")
+    httpd = serve(lab, "H2StreamTimeout 60\n", "H2StreamTimeout 1\n")
     with Http2(httpd.tls_port, settings=[(4, 0)]) as client:
         client.until(lambda kind, flags, *_: kind == SETTINGS and flags & ACK)
         streams = {client.ask("/big") for _ in range(100)}

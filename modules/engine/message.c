@@ -231,7 +231,7 @@ static size_t fields_size(const fields_t *fields)
     size_t size = fields->count * sizeof(field_t);
 
     for (uint32_t i = 0; i < fields->count; i++) {
-        size += fields->field[i].name.len + fields->field[i].value.len;
+        size += fields->field[i].name.len + fields->field[i].value.len + 2;
     }
     return size;
 }
@@ -239,12 +239,13 @@ static size_t fields_size(const fields_t *fields)
 size_t request_head_size(const request_head_t *head)
 {
     /* path and query are parts of target, and method may be one of line; a copy does not rely on it */
-    return fields_size(&head->fields) + head->line.len + head->method.len + head->target.len + head->path.len + head->query.len + head->host.len;
+    return fields_size(&head->fields) + head->line.len + head->method.len + head->target.len + head->path.len + head->query.len + head->host.len
+           + 6;
 }
 
 size_t answer_head_size(const answer_head_t *head)
 {
-    return fields_size(&head->fields) + head->reason.len;
+    return fields_size(&head->fields) + head->reason.len + 1;
 }
 
 static void keep(span_t *span, char **at)
@@ -257,6 +258,7 @@ static void keep(span_t *span, char **at)
     }
     span->at = *at;
     *at += span->len;
+    *(*at)++ = '\0';
 }
 
 static char *fields_copy(fields_t *to, void *memory)

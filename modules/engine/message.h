@@ -1,7 +1,7 @@
 /*
  * message.h - HTTP messages as the engine's parts hand them to one another: what a codec (h1, h2) has read, and what it is to write.
  * Depends: libc only.
- * Memory:  spans borrow from the buffer that was parsed (or from a pool, where somebody made them); nothing is terminated by NUL. A
+ * Memory:  spans borrow from the buffer that was parsed (or from a pool, where somebody made them); nothing but a copy ends in NUL. A
  *          head is valid until the buffer is read into again: who needs it for longer copies it (request_head_copy(), answer_head_copy()).
  * Locking: none; a message belongs to one loop thread.
  * Sources: RFC 9110 (fields, methods, connection options), RFC 9112, 6 (framing).
@@ -132,7 +132,7 @@ const field_t *fields_next(const fields_t *fields, const field_t *at);
 /** How many bytes a copy of a head takes, fields included. */
 size_t request_head_size(const request_head_t *head);
 size_t answer_head_size(const answer_head_t *head);
-/** @param memory aligned for pointers, as large as .._size() said; the copy borrows from nothing else */
+/** @param memory aligned for pointers, as large as .._size() said; the copy borrows from nothing else, and its spans end in NUL */
 void request_head_copy(request_head_t *to, const request_head_t *from, void *memory);
 /** Without `lines`. */
 void answer_head_copy(answer_head_t *to, const answer_head_t *from, void *memory);

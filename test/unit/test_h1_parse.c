@@ -448,6 +448,11 @@ static void test_repeated(void **state)
     assert_span(copy.path, "/");
     assert_span(copy.host, "a");
     assert_null(copy.query.at);
+    /* strings, each */
+    assert_string_equal(copy.line.at, "GET / HTTP/1.1");
+    assert_string_equal(copy.host.at, "a");
+    assert_string_equal(copy.fields.field[1].name.at, "Cookie");
+    assert_string_equal(copy.fields.field[1].value.at, "a=1");
     free(memory);
     good_request(GET_A "Cookie: a=1\r\nX-One: 1\r\n\r\n", &head);
     assert_int_equal(head.fields.repeated, 0);

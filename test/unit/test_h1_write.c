@@ -220,6 +220,9 @@ static void test_answer_copy(void **state)
     memset(buffer, 'x', sizeof buffer);
     memset(fields, 0, sizeof fields);
     assert_reply(&copy, METHOD_GET, "HTTP/1.1 200 Fine\r\nDate: Mon, 23 Nov 2026 15:58:41 GMT\r\nServer: Apache\r\nA: b\r\nContent-Length: 2\r\n");
+    assert_string_equal(copy.fields.field[0].name.at, "A");
+    assert_string_equal(copy.fields.field[0].value.at, "b");
+    assert_string_equal(copy.reason.at, "Fine");
     free(memory);
 }
 

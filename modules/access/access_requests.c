@@ -308,6 +308,9 @@ int access_log(request_rec *r)
     access_note_t *note = access_note(r);
     request_rec *last = r;
 
+    if (!note->said) {
+        (void)is_judged(r); /* and answered, by the express plane */
+    }
     while (last->next) {
         last = last->next;
     }

@@ -70,6 +70,7 @@ static const char *begin_exchange(client_t *client, const char *bytes, request_h
         return "no memory";
     }
     ask.path = found.path;
+    ask.refused = found.refused;
     client->type = ask.content_type = found.content_type;
     ask.begun_usec = client->head_usec;
     ask.begun_wall = client_wall(client, client->head_usec);

@@ -81,6 +81,7 @@ static const char *begin_exchange(h2_stream_t *s)
         return found.why ? found.why : "not express";
     }
     ask.path = found.path;
+    ask.refused = found.refused;
     ask.content_type = found.content_type;
     ask.begun_usec = s->begun_usec;
     ask.stream = (uint32_t)s->id;

@@ -47,6 +47,10 @@ static void run(exchange_t *x)
             x->state = EXCHANGE_ANSWER;
         }
     }
+    if (stage == STAGE_GO && x->refused) {
+        exchange_tell_classic(x, x->refused, NULL);
+        stage = STAGE_DONE;
+    }
     if (stage == STAGE_GO && x->state == EXCHANGE_ANSWER) {
         stage = exchange_answer(x);
     }
@@ -101,6 +105,7 @@ exchange_t *exchange_make(const exchange_ask_t *ask)
     x->head = ask->head;
     x->path = ask->path;
     x->content_type = ask->content_type;
+    x->refused = (uint16_t)ask->refused;
     x->begun_usec = ask->begun_usec;
     x->begun_wall = ask->begun_wall;
     x->stream = ask->stream;
@@ -128,7 +133,7 @@ int exchange_begin(const exchange_ask_t *ask, exchange_t **out)
         return -1;
     }
     exchange_enter(x);
-    hit = exchange_hit(x);
+    hit = !x->refused && exchange_hit(x);
     if (hit && x->logs && !x->ended) {
         (void)keep(x);
     }

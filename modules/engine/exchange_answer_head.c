@@ -217,7 +217,7 @@ const answer_head_t *exchange_answer_finish(exchange_t *x, const answer_head_t *
     answer_head_t *dressed;
     fields_t first;
 
-    if (head->lines.at || head->status < 200 || (!x->route->answer_headers && !x->route->always_headers && !x->sticky_cookie
+    if (head->lines.at || head->status < 200 || x->own_page || (!x->route->answer_headers && !x->route->always_headers && !x->sticky_cookie
                                                   && !exchange_admit_fields(x, &policy, &state))) {
         return head;
     }

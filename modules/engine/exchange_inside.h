@@ -126,6 +126,9 @@ struct exchange {
     apr_table_t *env;
     struct output *output;      /* the answer goes through filters */
     uint8_t output_ended, output_cuts; /* .. cuts: Range may be answered there, and Header directives are applied before */
+    uint8_t own_page;           /* an error page of httpd's: nothing is added to its head */
+    uint16_t refused;           /* Require does not let it in: the status; 0 */
+    const fields_t *sent_fields; /* the head's before RequestHeader changed them; NULL: they are as they were */
     uint8_t output_late;        /* they must not see the whole at once, which the classic plane could not show them */
     uint16_t output_refused;    /* they want an error page of this status; 0 */
     size_t output_room;         /* what the codec said last */
@@ -214,6 +217,14 @@ size_t exchange_output_data(exchange_t *x, const char *bytes, size_t len, int la
 void exchange_output_flush(exchange_t *x);
 /** The codec has been told the end when it returns, or that there is none. */
 void exchange_output_end(exchange_t *x);
+
+/** httpd's page of an error, on x->r, to its end. */
+void exchange_output_page(exchange_t *x, int status);
+
+/* ---- refusals (exchange_refuse.c) ------------------------------------------------------------------------------------------------- */
+
+/** Instead of the classic plane. @return 1: the client has been told all; 0: it is the classic plane's */
+int exchange_refuse(exchange_t *x, int status, apr_table_t *headers);
 
 /* ---- view (exchange_view.c) ------------------------------------------------------------------------------------------------- */
 

@@ -72,6 +72,16 @@ int exchange_output_begin(exchange_t *x, const answer_head_t *head)
     return x->output != NULL;
 }
 
+void exchange_output_page(exchange_t *x, int status)
+{
+    x->output_room = SIZE_MAX;
+    output_page(x->r, status, &ops, x);
+    if (!x->gone && !x->told_abort && !x->told_end) {
+        x->told_end = 1;
+        x->ops->end(x, NULL);
+    }
+}
+
 size_t exchange_output_data(exchange_t *x, const char *bytes, size_t len, int last)
 {
     output_data(x->output, bytes, len, last && !x->output_late);

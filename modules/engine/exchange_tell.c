@@ -110,7 +110,7 @@ void exchange_tell_abort(exchange_t *x)
 void exchange_tell_classic(exchange_t *x, int status, apr_table_t *headers)
 {
     x->state = EXCHANGE_OVER;
-    if (x->gone || x->told_classic) {
+    if (x->gone || x->told_classic || (status && exchange_refuse(x, status, headers))) {
         return;
     }
     x->told_classic = 1;

@@ -166,6 +166,7 @@ static const request_head_t *copy_head(exchange_t *x, const request_head_t *from
     if (x->route->request_headers) {
         fields_t changed;
 
+        x->sent_fields = apr_pmemdup(x->pool, &head->fields, sizeof head->fields);
         header_ops_apply(x->route->request_headers, &head->fields, &changed, x->pool);
         head->fields = changed;
     }

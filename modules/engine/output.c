@@ -329,6 +329,23 @@ output_t *output_begin(const route_t *route, request_rec *r, const answer_head_t
     return o;
 }
 
+void output_page(request_rec *r, int status, const output_ops_t *ops, void *user)
+{
+    const char *line = ap_get_status_line(status);
+    output_t *o = apr_pcalloc(r->pool, sizeof *o);
+
+    o->r = r;
+    o->ops = ops;
+    o->user = user;
+    o->head = (answer_head_t){ .status = (uint16_t)status, .major = 1, .minor = 1, .keep_alive = 1, .body = BODY_LENGTH,
+                               .reason = { line + 4, (uint32_t)strlen(line + 4) } };
+    r->output_filters = r->proto_output_filters = above(NULL, &bottom_rec, o);
+    r->output_filters->ctx = o;
+    r->status = status;
+    r->sent_bodyct = 1;
+    ap_send_error_response(r, 0);
+}
+
 static void run(output_t *o)
 {
     apr_status_t rv = ap_pass_brigade(o->r->output_filters, o->bb);

@@ -48,6 +48,8 @@ int output_wanted(const route_t *route, uint16_t status, const span_t *type);
  * @return NULL: no memory
  */
 output_t *output_begin(const route_t *route, request_rec *r, const answer_head_t *head, int cut, const output_ops_t *ops, void *user);
+/** The page that httpd has for this status, canned or an ErrorDocument's text, from its head to its end: ops are called before it returns. */
+void output_page(request_rec *r, int status, const output_ops_t *ops, void *user);
 /** @param last  nothing follows: output_end() need not be called */
 void output_data(output_t *o, const char *bytes, size_t len, int last);
 void output_flush(output_t *o);

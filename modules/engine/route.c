@@ -434,6 +434,7 @@ const route_t *route_find(route_client_t *client, server_rec *server, request_he
     set_t *set;
 
     found->content_type = NULL;
+    found->refused = 0;
     if (!view || view->server != server) {
         client->view = view = view_of(table, server);
     }

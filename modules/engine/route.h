@@ -60,6 +60,7 @@ typedef struct {
     span_t path;                /* for the member, query included: borrowed from head, or from a buffer that the next call changes */
     const char *why;            /* when there is no route: why this request is classic although its route may be express: "Range", .. */
     const char *content_type;   /* for an answer without one: what mod_mime makes of the path; NULL */
+    int refused;                /* with a route: Require does not let it in, and its page of this status is a plain one; 0 */
 } route_found_t;
 
 /**
@@ -103,6 +104,20 @@ const char *route_reverse(const route_t *route, request_rec *r, const char *name
  */
 request_rec *route_request(const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *p, apr_time_t begun,
                            const route_ready_t *ready);
+
+/* Phases in which requests are refused. */
+typedef enum {
+    ROUTE_PHASE_QUICK,          /* quick_handler: nothing but the server is known */
+    ROUTE_PHASE_TRANSLATE,      /* before translate_name: its <Location> sections are known */
+    ROUTE_PHASE_ACCESS          /* Require: all is known, fixups have not run */
+} route_phase_e;
+
+/** As it stands in that phase. head: as the client sent it */
+request_rec *route_request_in_phase(const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *p, apr_time_t begun,
+                                    const route_ready_t *ready, route_phase_e phase);
+/** Order, Allow, Deny and Require, by httpd's modules. @return OK, or the status */
+int route_request_access(request_rec *r);
+
 /** The answer, for who reads it from the request_rec: status line, content type, headers_out. */
 void route_request_answer(request_rec *r, const answer_head_t *told);
 /** The same as it is when it has been sent: before logging. */

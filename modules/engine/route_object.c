@@ -7,6 +7,8 @@
 #include <httpd.h>
 #include <http_config.h>
 #include <http_core.h>
+#include <http_request.h>
+#include <mod_core.h>
 
 #include "route_inside.h"
 
@@ -75,11 +77,12 @@ const char *route_odd_path(const server_rec *server, request_head_t *head, route
     return NULL;
 }
 
-/* Require, Allow and Deny, by httpd's own modules. @return 1 admitted */
-static int is_allowed(route_client_t *client, const route_t *route, const request_head_t *head)
+/* Require, Allow and Deny, by httpd's own modules. @return 1 admitted; 0: *refused is the status if its page is a plain one */
+static int is_allowed(route_client_t *client, const route_t *route, const request_head_t *head, int *refused)
 {
     int64_t now = loop_now(client->table->loop);
     route_ready_t ready = { 0 };
+    const char *page;
     request_rec *r;
     int rc;
 
@@ -95,10 +98,9 @@ static int is_allowed(route_client_t *client, const route_t *route, const reques
         r->useragent_addr = ready.addr;
     }
     route_set_env_if(r, head, 0, route); /* what Require env can see; SetEnv comes later */
-    rc = route_hooks.access_compat ? route_hooks.access_compat(r) : OK;
-    if (rc == OK || rc == DECLINED) {
-        rc = route_hooks.authz ? route_hooks.authz(r) : OK;
-    }
+    rc = route_request_access(r);
+    page = rc == HTTP_FORBIDDEN ? ap_response_code_string(r, ap_index_of_response(rc)) : NULL;
+    *refused = rc == HTTP_FORBIDDEN && (!page || *page == '"') && head->body == BODY_NONE ? rc : 0;
     apr_pool_clear(client->table->scratch);
     if (rc != OK) {
         return 0;
@@ -134,7 +136,7 @@ const char *route_object(route_client_t *client, const route_t *route, const req
     if (route->needs & ELIGIBLE_REMOTE && !route_remote_is_plain(route, head)) {
         return "RemoteIPHeader's field is no list of addresses";
     }
-    if (route->needs & ELIGIBLE_AUTHZ && !is_allowed(client, route, head)) {
+    if (route->needs & ELIGIBLE_AUTHZ && !is_allowed(client, route, head, &found->refused) && !found->refused) {
         return "access is not simply granted";
     }
     return NULL;

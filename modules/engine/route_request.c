@@ -96,8 +96,12 @@ static ap_filter_rec_t sink_rec = { .name = "gate_sink", .filter_func.out_func =
 
 static apr_status_t empty_source(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block, apr_off_t readbytes)
 {
-    (void)f, (void)bb, (void)mode, (void)block, (void)readbytes;
-    return APR_EOF;
+    (void)block, (void)readbytes;
+    if (mode != AP_MODE_READBYTES) {
+        return APR_EOF;
+    }
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(f->c->bucket_alloc)); /* who throws the body away finds none */
+    return APR_SUCCESS;
 }
 
 static ap_filter_rec_t source_rec = { .name = "gate_source", .filter_func.in_func = empty_source, .ftype = AP_FTYPE_PROTOCOL };
@@ -324,6 +328,58 @@ request_rec *route_request(const route_t *route, conn_rec *c, const request_head
     }
     set_variables(r, route, head);
     return r;
+}
+
+request_rec *route_request_in_phase(const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *p, apr_time_t begun,
+                                    const route_ready_t *ready, route_phase_e phase)
+{
+    request_rec *r = blank(route->server, c, p);
+    const core_dir_config *core;
+    const char *mapped = NULL;
+
+    r->request_time = begun;
+    take_line(r, head);
+    take_fields(r, head);
+    take_host(r, head);
+    if (ready) {
+        r->useragent_ip = (char *)ready->ip;
+        r->useragent_addr = ready->addr;
+        if (ready->proxies) {
+            apr_table_setn(r->notes, "remoteip-proxy-ip-list", ready->proxies);
+        }
+    }
+    r->per_dir_config = phase == ROUTE_PHASE_QUICK ? route->server->lookup_defaults
+                        : phase == ROUTE_PHASE_ACCESS ? route->dir_conf : route->env->rewrite_conf;
+    core = ap_get_core_module_config(r->per_dir_config);
+    if (core->log) {
+        r->log = core->log;
+    }
+    if (phase == ROUTE_PHASE_QUICK && !head->plain_path) {
+        r->uri = r->parsed_uri.path = text(p, route_path_sent(head));
+    }
+    if (phase == ROUTE_PHASE_ACCESS) {
+        r->proxyreq = PROXYREQ_REVERSE;
+        r->handler = "proxy-server";
+        route_path_for_member(route, head, p, &mapped);
+        r->filename = r->canonical_filename = apr_pstrcat(p, "proxy:gate://", route->group_name, mapped ? mapped : "/", NULL);
+    }
+    if (route_hooks.unique_id) {
+        route_hooks.unique_id(r);
+    }
+    if (route->needs & ELIGIBLE_ENV || phase == ROUTE_PHASE_ACCESS) {
+        route_set_env_if(r, head, phase != ROUTE_PHASE_ACCESS, phase == ROUTE_PHASE_ACCESS ? route : NULL);
+    }
+    return r;
+}
+
+int route_request_access(request_rec *r)
+{
+    int rc = route_hooks.access_compat ? route_hooks.access_compat(r) : OK;
+
+    if (rc == OK || rc == DECLINED) {
+        rc = route_hooks.authz ? route_hooks.authz(r) : OK;
+    }
+    return rc;
 }
 
 void route_request_answer(request_rec *r, const answer_head_t *told)

@@ -241,7 +241,7 @@ static void put_answer(request_rec *r, const route_t *route, const request_head_
 
 static void put_route(request_rec *r, const route_t *route, const route_found_t *found)
 {
-    put(r, "why", route ? NULL : found->why);
+    put(r, "why", !route ? found->why : found->refused ? "refused at once" : NULL);
     put(r, "type", found->content_type);
     if (!route) {
         return;
@@ -261,7 +261,7 @@ static void ask(request_rec *r, request_head_t *head)
     const char *answer = apr_table_get(r->headers_in, "X-Answer");
     server_rec *server = route_server(client, head);
     const route_t *route = NULL;
-    route_found_t found = { { NULL, 0 }, "no server", NULL };
+    route_found_t found = { { NULL, 0 }, "no server", NULL, 0 };
     int i, n = times ? atoi(times) : 0;
 
     if (server) {

@@ -319,13 +319,13 @@ def test_who_may_come_in(lab):
     httpd = serve(lab, '<Location "/a">\nRequire ip 127.0.0.0/8\n</Location>\n<Location "/b">\nRequire ip 10.0.0.0/8\n</Location>\n'
                        '<Location "/c">\nRequire method GET\n</Location>')
     assert probe(httpd, "/a")["why"] is None
-    assert probe(httpd, "/b")["why"] == "access is not simply granted"
-    assert probe(httpd, "/c")["why"] is None and probe(httpd, "/c", "POST")["why"] == "access is not simply granted"
+    assert probe(httpd, "/b")["why"] == "refused at once"
+    assert probe(httpd, "/c")["why"] is None and probe(httpd, "/c", "POST")["why"] == "refused at once"
     httpd = serve(lab, 'SetEnvIf X-Bad . bad\nSetEnv late 1\n<Location "/a">\n<RequireAll>\nRequire all granted\nRequire not env bad\n</RequireAll>\n'
                        '</Location>\n<Location "/b">\nRequire env late\n</Location>\n<Location "/c">\nSetEnvIf X-Bad . worse\nRequire env worse\n</Location>')
     assert probe(httpd, "/a")["why"] is None
-    assert probe(httpd, "/a", fields=["X-Bad: 1"])["why"] == "access is not simply granted"
-    assert probe(httpd, "/b")["why"] == "access is not simply granted", "SetEnv comes after Require"
+    assert probe(httpd, "/a", fields=["X-Bad: 1"])["why"] == "refused at once"
+    assert probe(httpd, "/b")["why"] == "refused at once", "SetEnv comes after Require"
     assert probe(httpd, "/c")["why"] and probe(httpd, "/c", fields=["X-Bad: 1"])["why"] is None
     assert "AH01630" not in httpd.error_log(), "a question leaves nothing in the log"
 
@@ -359,7 +359,7 @@ def test_remote_address(lab):
     assert ask("10.0.0.1") == ("127.0.0.1", None, [["X-Forwarded-For", "10.0.0.1"]]), "no private addresses from outside"
     assert ask("name.example") == "RemoteIPHeader's field is no list of addresses"
     assert ask("198.51.100.7", path="/a")[0] == "198.51.100.7"
-    assert ask("198.51.100.8", path="/a") == "access is not simply granted"
+    assert ask("198.51.100.8", path="/a") == "refused at once"
     assert ask("198.51.100.7", path="/a")[0] == "198.51.100.7"
 
 

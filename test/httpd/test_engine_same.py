@@ -47,12 +47,31 @@ UseCanonicalName On
 <Location "/ported">
 UseCanonicalPhysicalPort On
 </Location>
+<Location "/private/text">
+ErrorDocument 403 "not you %{REMOTE_ADDR}"
+Header always set X-Refused "yes %{no_such}e"
+SetEnv late 1
+</Location>
+<Location "/private/page">
+ErrorDocument 403 /errors/403.html
+</Location>
+<Location "/private/old">
+AuthMerging Off
+Require all granted
+Order deny,allow
+Deny from all
+</Location>
+<Location "/private/admitted">
+AuthMerging Off
+Require ip 127.0.0.1
+</Location>
 <Location "/small">
 LimitRequestBody 100
 </Location>
 """
 CACHE = '<Location "/cached">\nGateCache on\n</Location>\n' if built("gate_cache") else ""
-LIMIT = '<Location "/limited">\nGateLimit requests rate=1r/m burst=1\n</Location>\n' if built("gate_access") else ""
+LIMIT = "".join(f'<Location "/limited{part}">\nGateLimit requests rate=1r/m burst=1 name=l{number}\n</Location>\n'
+                for number, part in enumerate(["", "-h", "-b", "-t"])) + '<Location "/limited-t">\nErrorDocument 429 "slowly"\n</Location>\n' if built("gate_access") else ""
 
 BEHAVIOUR = {
     "/html": {"body": "<p>all of this</p>\n" * 300, "headers": [["Content-Type", "text/html"], ["ETag", '"one"']]},
@@ -198,6 +217,12 @@ CASES = {
     "if modified": (ask("/dates", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT"), 1),
     "range": (ask("/big", "Range: bytes=10-19"), 1),
     "private": (ask("/private/x"), 1),
+    "private, head": (ask("/private/x", method="HEAD") + ask("/ok"), 2),
+    "private, body": (post("/private/x") + ask("/ok"), 2),
+    "private, escaped": (ask("/%70rivate/%20y?q") + ask("/ok"), 2),
+    "private, text": (ask("/private/text") + ask("/private/page"), 2),
+    "private, old": (ask("/private/x", "Connection: keep-alive", version="1.0") + ask("/ok"), 2),
+    "private, old way": (ask("/private/old/x") + ask("/private/admitted/x"), 2),
     "forwarded": (ask("/ok", "X-Forwarded-For: 198.51.100.7", "X-Client: 198.51.100.8", "Via: 1.0 before"), 1),
     "max forwards": (ask("/ok", "Max-Forwards: 0", method="OPTIONS"), 1),
     "max forwards left": (ask("/ok", "Max-Forwards: 0010") + ask("/ok", "Max-Forwards: 1"), 2),
@@ -217,11 +242,12 @@ CASES = {
     **({"cache again": (ask("/cached") * 3, 3), "cache 304": (ask("/cached", 'If-None-Match: "c"'), 1),
         "cache head": (ask("/cached", method="HEAD"), 1), "cache, no": (ask("/cached", "Cache-Control: no-cache"), 1),
         "cache, range": (ask("/cached", "Range: bytes=0-3"), 1)} if CACHE else {}),
-    **({"limited": (ask("/limited/x") * 4, 4)} if LIMIT else {}),
+    **({"limited": (ask("/limited/x") * 4, 4), "limited, head": (ask("/limited-h/x", method="HEAD") * 3, 3),
+        "limited, body": (post("/limited-b/x") * 3, 2), "limited, text": (ask("/limited-t/%20x?q") * 3, 3)} if LIMIT else {}),
 }
 
 # what a stock proxy does all day has to be express, or nothing is won
-EXPRESS = ["max forwards left", "canonical name", "physical port", "get", "query", "head", "post", "post chunked", "close", "1.0", "deflate", "answer chunked", "answer big", "answer missing",
+EXPRESS = ["private", "private, head", "private, text", "private, old way", "limited", "max forwards left", "canonical name", "physical port", "get", "query", "head", "post", "post chunked", "close", "1.0", "deflate", "answer chunked", "answer big", "answer missing",
            "answer error", "answer redirect", "answer cookies", "answer none", "forwarded"]
 
 
@@ -241,7 +267,7 @@ class Pair:
         groups = (group("app", [self.member], "GateRetry attempts=2 budget=100%", *off) + group("dead", [self.dead.url], *off)
                   + group("both", [(self.dead.url, "id=dead"), self.member], "GateBalance first", *off))
         conf = CONF + CACHE + LIMIT + groups + route()
-        self.servers = {plane: lab.httpd(conf, plane=plane, children=1, threads=16, log_level="notice") for plane in ("classic", "express")}
+        self.servers = {plane: lab.httpd(conf, plane=plane, children=1, threads=16, log_level="notice", modules=("access_compat",)) for plane in ("classic", "express")}
         for httpd in self.servers.values():
             httpd.expect(*MEMBER_TROUBLE, ".*")  # both say much about requests like these; crashes are surprises all the same
         self.seen = {plane: 0 for plane in self.servers}

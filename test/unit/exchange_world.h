@@ -444,6 +444,12 @@ const answer_head_t *exchange_answer_finish(exchange_t *x, const answer_head_t *
     return head;
 }
 
+int exchange_refuse(exchange_t *x, int status, apr_table_t *headers)
+{
+    (void)x, (void)status, (void)headers;
+    return 0;
+}
+
 int exchange_output_begin(exchange_t *x, const answer_head_t *head)
 {
     (void)x, (void)head;

@@ -47,6 +47,7 @@ GATE_CONF_FUNCTIONS(core_conf, core_conf_t, CORE_FIELDS)
 typedef struct {
     gate_arena_t *arena;
     gate_registry_limits_t limits;
+    uint32_t groups, members; /* expected by the last configuration */
     uint32_t generation;
     uint32_t vouched;        /* verdicts whose module was loaded in the generation before */
     int64_t started_wall_usec;
@@ -147,12 +148,15 @@ static const command_rec directives[] = {
 
 /* ---- the arena ---- */
 
+/* Another layout of it needs another name: a module file may be replaced by a newer one over a graceful restart. */
+#define RETAINED "gatehouse core 2"
+
 static retained_t *retained(void)
 {
-    retained_t *r = ap_retained_data_get("gatehouse core");
+    retained_t *r = ap_retained_data_get(RETAINED);
 
     if (!r) {
-        r = ap_retained_data_create("gatehouse core", sizeof *r);
+        r = ap_retained_data_create(RETAINED, sizeof *r);
         r->arena = gate_arena_create();
         r->started_wall_usec = apr_time_now();
     }
@@ -188,14 +192,22 @@ static int check_budget(server_rec *s)
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static uint32_t room_for(uint32_t expected, uint32_t least, uint32_t had)
+/*
+ * Twice what is expected, since all may be replaced by others while the former still rest, and never smaller than it was. What there is
+ * stays if those of before and those of now fit: a zone that grows is another zone, and for as long as old children run, they and the
+ * new ones do not see each other's exchanges.
+ */
+static uint32_t room_for(uint32_t expected, uint32_t before, uint32_t least, uint32_t had)
 {
     uint32_t room = least;
 
+    if ((uint64_t)expected + before <= had - had / 8) {
+        return had;
+    }
     while (room < 2 * expected && room < 1u << 18) {
         room *= 2;
     }
-    return room > had ? room : had; /* never smaller than it was: a graceful restart then keeps the zone */
+    return room > had ? room : had;
 }
 
 static uint32_t seats_wanted(void)
@@ -302,8 +314,10 @@ static int open_arena(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     r->generation++;
-    r->limits.groups = room_for(expected_groups, GROUPS_MIN, r->limits.groups);
-    r->limits.members = room_for(expected_members, MEMBERS_MIN, r->limits.members);
+    r->limits.groups = room_for(expected_groups, r->groups, GROUPS_MIN, r->limits.groups);
+    r->limits.members = room_for(expected_members, r->members, MEMBERS_MIN, r->limits.members);
+    r->groups = expected_groups;
+    r->members = expected_members;
     r->limits.seats = seats_wanted();
     core.arena = r->arena;
     core.generation = r->generation;

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from clients import Connection, get, request_bytes
+from clients import Connection, Crowd, get, request_bytes
 from groups import MEMBER_TROUBLE, group, route
 from procs import wait_until
 
@@ -209,6 +209,25 @@ def test_over_a_graceful_restart(lab):
     after = Visitors(httpd.port, 10).wait()
     assert before.wait().statuses() + after.statuses() == [200] * 20
     assert member.most_inflight == 2
+    selfcheck(httpd)
+
+
+def test_over_reloads_that_add_members(lab):
+    """Under load, as many more as the registry has room for: one cap for old and new children, never exceeded."""
+    member = lab.upstream()
+    member.behave(delay=0.03)
+    capped = group("app", [(member, "connections=10")], "GateQueue length=60 timeout=20s")
+    httpd = lab.httpd(CHECK + capped + route(), children=2, threads=24)
+    with Crowd(httpd.port, clients=40) as crowd:
+        for added in (300, 550):
+            crowd.wait(300)
+            more = group("more", [f"http://127.0.0.1:9/{n} id=n{n}" for n in range(added)])
+            httpd.write_conf(CHECK + capped + more + route())
+            httpd.graceful()
+        crowd.wait(300)
+    assert crowd.failures == [], crowd.failures[:5]
+    assert member.most_inflight == 10
+    assert "GATE0003" not in httpd.error_log()
     selfcheck(httpd)
 
 

@@ -340,6 +340,7 @@ static entry_t *look_up(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, ui
     if (!gate_desk_ask_look(desk->store, desk->scratch, ask, &look)) {
         return NULL;
     }
+    look.asked.flags &= ~(unsigned)GATE_CC_NO_TRANSFORM; /* an entry is for those too who do not say it: answer() */
     epoch = gate_store_epoch(desk->store, look.key.hash);
     if (!gate_look_find(&look)) {
         *fetches = !gate_passed(desk->store, look.flight_hash, now_usec);
@@ -550,7 +551,7 @@ static gate_cache_e answer(gate_cache_desk_t *desk, const gate_cache_ask_t *ask,
         /* no longer so */
         return may_fetch(ask, &asked) && !gate_passed(desk->store, e->flight, now_usec) ? GATE_CACHE_MISS : GATE_CACHE_CLASSIC;
     }
-    if (!fresh_enough(&asked, e, now_usec)) {
+    if (!fresh_enough(&asked, e, now_usec) || (asked.flags & GATE_CC_NO_TRANSFORM && e->codings & (e->codings - 1))) {
         return may_fetch(ask, &asked) ? GATE_CACHE_MISS : GATE_CACHE_CLASSIC;
     }
     if (!give(desk, ask, e, now_usec, hit)) {

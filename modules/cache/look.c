@@ -185,7 +185,9 @@ unsigned gate_look_codings(const gate_look_t *look)
 {
     unsigned have = 1u << look->head.head->coding;
 
-    if (look->head.head->coding == GATE_CODING_IDENTITY && look->head.head->compressible && look->rule.variants) {
+    /* a coding of ours is a transformation (RFC 9111, 5.2.1.6) */
+    if (look->head.head->coding == GATE_CODING_IDENTITY && look->head.head->compressible && look->rule.variants
+        && !(look->asked.flags & GATE_CC_NO_TRANSFORM)) {
         for (int i = GATE_CODING_BR; i < GATE_CODINGS; i++) {
             have |= gate_store_body(look->store, look->held.ref, (gate_coding_e)i) ? 1u << i : 0;
         }

@@ -397,6 +397,12 @@ static void test_codings(void **state)
     assert_string_equal(get("/a").body, "br");
     apr_table_setn(request, "Accept-Encoding", "gzip");
     assert_string_equal(get("/a").body, "identity");
+    /* RFC 9111, 5.2.1.6; what is remembered of that look is for those too who do not say it */
+    apr_table_setn(request, "Accept-Encoding", "br;q=0.9");
+    apr_table_setn(request, "Cache-Control", "no-transform");
+    assert_int_equal(get("/a").how, GATE_CACHE_MISS);
+    apr_table_unset(request, "Cache-Control");
+    assert_string_equal(get("/a").body, "br");
 }
 
 static void test_vary_is_judged_for_each(void **state)

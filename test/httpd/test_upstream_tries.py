@@ -40,6 +40,7 @@ def test_connect_failure_goes_on_with_any_method(lab, method):
 @pytest.mark.parametrize("size", [10, 15000, 60000, 500000])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_body_goes_whole_to_the_next_member(lab, size, chunked):
+    """Trap 20."""
     good = lab.upstream("m2")
     httpd = start(lab, [lab.refusing(), (good, "backup")], "GateRetry attempts=2")
     body = bytes(i * 13 % 251 for i in range(size))
@@ -86,6 +87,7 @@ def test_keepalive_client_gets_502(lab):
 
 @pytest.mark.parametrize("what", ["closes", "resets", "hangs"])
 def test_post_is_not_sent_twice(lab, what):
+    """Trap 19: what may have been done must not be done again."""
     bad, good = lab.upstream("m1").behave(what), lab.upstream("m2")
     httpd = start(lab, [bad, (good, "backup")], "GateTimeout first-byte=300ms")
     answer = post(httpd.port, "/", body=b"pay")
@@ -111,6 +113,7 @@ def test_non_idempotent(lab):
 
 
 def test_non_idempotent_with_a_body_too_large_to_keep(lab):
+    """Trap 20: what was not kept whole is not sent again, and the log says so."""
     bad, good = lab.upstream("m1").behave("closes"), lab.upstream("m2")
     httpd = start(lab, [bad, (good, "backup")], "GateRetry non-idempotent")
     assert post(httpd.port, "/", body=b"x" * 400000).status == 502
@@ -218,7 +221,7 @@ def test_headers_of_a_failed_try_are_gone(lab):
 
 
 def test_budget(lab):
-    """All answers are 503 and all clients are at it: without a budget every request would be sent twice."""
+    """Trap 21: all answers are 503 and all clients are at it: without a budget every request would be sent twice."""
     members = [lab.upstream(f"m{n}").behave("unavailable", delay=0.05) for n in (1, 2)]
     httpd = start(lab, members, "GateRetry budget=0%", threads=32)
     with Crowd(httpd.port, clients=32) as crowd:

@@ -61,7 +61,7 @@ static void test_places_are_fixed_for_ever(void **state)
     free(f);
 }
 
-/* One of n goes: its keys move, and no others. */
+/* Trap 29. One of n goes: its keys move, and no others. */
 static void test_a_lost_member_moves_its_own_keys(void **state)
 {
     fixture_t *f = malloc(sizeof *f);
@@ -116,6 +116,7 @@ static void test_a_weight_moves_only_what_it_is_worth(void **state)
     free(f);
 }
 
+/* Trap 29 */
 static void test_slow_start_moves_only_the_ramping_members_own(void **state)
 {
     fixture_t *f = malloc(sizeof *f);

@@ -145,7 +145,7 @@ static void test_two_choices_draws_two_different(void **state)
     free(f);
 }
 
-/* A member that comes back empty is not drowned: it gets its ramp's part, not everything. */
+/* Trap 30: a member that comes back empty is not drowned: it gets its ramp's part, not everything. */
 static void test_slow_start_protects_the_empty_one(void **state)
 {
     fixture_t *f = malloc(sizeof *f);

@@ -175,9 +175,11 @@ static int make_room(h2_block_t *block, size_t more)
 
 static void note_status(h2_block_t *block, const char *value, size_t len)
 {
+    uint64_t status;
+
     block->status = 0;
-    if (len == 3 && value[0] >= '1' && value[0] <= '9') {
-        block->status = (uint16_t)((value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0'));
+    if (len == 3 && h1_length((span_t){ value, 3 }, &status)) {
+        block->status = (uint16_t)status;
     }
 }
 

@@ -63,7 +63,7 @@ void origin_stream_head(origin_t *o, h2_block_t *block, int ended)
     head.fields.field = o->place->all->field;
     h2_block_answer(block, (method_e)o->asked, ended, &head);
     if (head.status < 200) {
-        if (++o->interims > ORIGIN_INTERIM_MAX || head.status == 101) {
+        if (++o->interims > ORIGIN_INTERIM_MAX || head.status == 101 || head.status < 100) {
             reset(o, NGHTTP2_PROTOCOL_ERROR);
             return;
         }

@@ -1,10 +1,12 @@
 """h2c:// and h2:// members on event loops: the same to clients as on the classic plane, whatever the member does."""
 import concurrent.futures
+import signal
+import threading
 import time
 
 import pytest
 
-from clients import BadAnswer, Connection, get, post
+from clients import BadAnswer, Connection, Crowd, get, post
 from groups import MEMBER_TROUBLE, NO_OUTLIER, group, route
 from h2_member import H2Member
 from procs import wait_until
@@ -241,6 +243,40 @@ def test_members_that_come_and_go(lab, what):
         members[0].kill9()
     assert {get(httpd.port).status for _ in range(20)} == {200}
     assert planes(httpd) == {"express"}
+    assert idle(httpd)
+
+
+def test_killed_under_load(lab):
+    members = [lab.nginx("n1", h2=True), lab.nginx("n2", h2=True)]
+    httpd = serve(lab, members)
+    with Crowd(httpd.port, clients=8) as crowd:
+        crowd.wait(300)
+        members[0].kill9()
+        crowd.wait(600)
+    assert not crowd.failures
+    assert idle(httpd)
+
+
+def test_a_reload_of_the_member_under_load(lab):
+    """It says GOAWAY to its connections: of requests that it does not take any more none is lost, though all of them are POST."""
+    member = lab.nginx(h2=True, server='location /p { return 200 "done"; }')
+    httpd = serve(lab, [member])
+    stop, done = threading.Event(), []
+
+    def work():
+        while not stop.is_set():
+            answer = post(httpd.port, "/p", body=b"b" * 100)
+            done.append((answer.status, answer.body))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(work) for _ in range(8)]
+        for _ in range(4):
+            before = len(done)
+            wait_until(lambda at=before: len(done) > at + 50, 20, "answers")
+            member.process.send(signal.SIGHUP)
+        stop.set()
+        for one in running:
+            one.result()
+    assert set(done) == {(200, b"done")}
     assert idle(httpd)
 
 

@@ -17,6 +17,7 @@
 
 #define BIG (3 * 1024 * 1024)
 #define MANY 60
+#define UPLOAD 200000           /* through a window of 1000 bytes */
 
 /* --- a member of libnghttp2's: the path says what it does --- */
 
@@ -302,7 +303,7 @@ static void test_no_more_than_the_member_lets(void **state)
     scene_open(&s, NULL, 2, 0);
     for (i = 0; i < 8; i++) {
         visit_for(&v[i], &s, "/hang");
-        v[i].limit_usec = 300000;
+        v[i].limit_usec = 1500000;
         visit_start(&v[i]);
     }
     assert_true(world_wait(&s.w, 4, 0));
@@ -320,6 +321,7 @@ static void go_on(void *ctx)
 {
     visit_t *v = ctx;
 
+    origin_limit(v->o, 4000000);
     origin_resume(v->o);
 }
 
@@ -346,7 +348,7 @@ static void test_a_slow_user(void **state)
     ask = s.ask;
     slow.ask = &ask;
     slow.pause_at = 1;
-    slow.limit_usec = 200000;
+    slow.limit_usec = 250000;
     visit_start(&slow);
     visit_for(&other, &s, "/big");
     assert_true(visit(&other));
@@ -366,20 +368,20 @@ static void test_a_slow_user(void **state)
 
 static void test_an_upload_through_a_small_window(void **state)
 {
-    char *bytes = malloc(BIG);
+    char *bytes = malloc(UPLOAD);
     visit_t v;
     scene_t s;
 
     (void)state;
-    memset(bytes, 'u', BIG);
+    memset(bytes, 'u', UPLOAD);
     scene_open(&s, NULL, 0, 1000);
-    visit_with(&v, &s, "/", bytes, BIG);
+    visit_with(&v, &s, "/", bytes, UPLOAD);
     assert_true(visit(&v));
     assert_int_equal(v.ended, 1);
     assert_false(v.send_failed);
-    assert_int_equal(v.sent, BIG);
-    assert_int_equal(s.shop.taken, BIG);
-    assert_true(v.bytes_out > BIG);
+    assert_int_equal(v.sent, UPLOAD);
+    assert_int_equal(s.shop.taken, UPLOAD);
+    assert_true(v.bytes_out > UPLOAD);
     visit_clear(&v);
     scene_close(&s);
     free(bytes);
@@ -406,7 +408,7 @@ static void test_how_it_fails(void **state)
 
         scene_open(&s, NULL, 0, 0);
         visit_for(&v, &s, each[i].path);
-        v.limit_usec = 100000;
+        v.limit_usec = strcmp(each[i].path, "/hang") == 0 ? 100000 : 4000000;
         assert_true(visit(&v));
         assert_int_equal(v.failed, 1);
         assert_int_equal(v.how, each[i].how);

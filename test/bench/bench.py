@@ -45,14 +45,15 @@ class Row:
     needs       our modules without which the row is left out; the contender "gate express" needs mod_gate_engine as well
     hits        whether everything is answered from a cache: then the upstream has to stay idle
     refused     whether every answer is a refusal
-    clients     how many at once, if not CONNECTIONS;  close: a connection per request;  h2: over h2 and TLS
+    clients     how many at once, if not CONNECTIONS;  close: a connection per request;  h2: over h2 and TLS, streams at once on each connection
     origin      starts what stands behind them all
     """
 
     def __init__(self, what, contenders, goals, needs=("gate", "gate_upstream"), hits=False, refused=False, clients=0, close=False,
-                 h2=False, origin=peers.origin, kind="cpu"):
+                 h2=False, streams=10, origin=peers.origin, kind="cpu"):
         self.what, self.contenders, self.goals, self.needs, self.hits = what, contenders, goals, needs, hits
         self.refused, self.clients, self.close, self.h2, self.origin, self.kind = refused, clients or CONNECTIONS, close, h2, origin, kind
+        self.streams = streams
 
     def missing(self):
         return [m for m in self.needs if not gatehttpd.built(m)]

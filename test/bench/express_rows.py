@@ -1,21 +1,25 @@
 """
 Rows about the express plane: DESIGN.md section 8, and the same along every axis.
 
-A row's name is express-[hit-]SIZE[-tls|-h2][-close][-cN][-log]: SIZE 1k, 16k or 1m; h2: over TLS; close: a connection per request; cN: so many
-clients instead of 64; log: an access log is written. Any such name can be asked for; MATRIX is what a full run measures.
+A row's name is express-[hit-]SIZE[-tls|-h2][-close][-cN][-mN][-log]: SIZE 1k, 16k or 1m; h2: over TLS; close: a connection per request; cN: so
+many clients instead of 64; mN: with h2, so many streams of each at once instead of 10; log: an access log is written. Any such name can be asked for; MATRIX is what a full run measures.
 """
 import functools
 import re
 
 import peers
 
-NAME = re.compile(r"express-(?P<hit>hit-)?(?P<size>1k|16k|1m)(?P<tls>-tls|-h2)?(?P<close>-close)?(?:-c(?P<clients>\d+))?(?P<log>-log)?")
+NAME = re.compile(r"express-(?P<hit>hit-)?(?P<size>1k|16k|1m)(?P<tls>-tls|-h2)?(?P<close>-close)?(?:-c(?P<clients>\d+))?(?:-m(?P<streams>\d+))?(?P<log>-log)?")
 DESIGN = ["express-1k", "express-1k-tls", "express-hit-1k", "express-hit-1k-tls", "express-1k-h2", "express-hit-1k-h2"]
 MATRIX = DESIGN + """express-16k express-16k-tls express-hit-16k express-hit-16k-tls
     express-1m express-1m-tls express-hit-1m express-hit-1m-tls
     express-1k-close express-1k-tls-close express-hit-1k-close
     express-1k-c1000 express-1k-c10000 express-hit-1k-c1000 express-hit-1k-c10000
-    express-1k-log express-1k-tls-log express-hit-1k-log""".split()
+    express-1k-log express-1k-tls-log express-hit-1k-log
+    express-16k-h2 express-hit-16k-h2 express-1m-h2 express-hit-1m-h2
+    express-1k-h2-c1-m1 express-hit-1k-h2-c1-m1 express-1k-h2-c1-m100 express-hit-1k-h2-c1-m100
+    express-1k-h2-m1 express-hit-1k-h2-m1 express-1k-h2-m100 express-hit-1k-h2-m100
+    express-1k-h2-c1000-m1 express-hit-1k-h2-c1000-m1 express-hit-1k-h2-c1000""".split()
 US = "gate express"
 
 
@@ -52,17 +56,19 @@ def named(row, name):
         return None
     hit, tls, close, log = (bool(match[word]) for word in ("hit", "tls", "close", "log"))
     h2 = match["tls"] == "-h2"
-    clients = int(match["clients"] or 0)
+    clients, streams = int(match["clients"] or 0), int(match["streams"] or 10)
     if h2 and close:
         raise ValueError(f"{name}: h2 keeps its connections")
+    if match["streams"] and not (h2 and 1 <= streams <= 100):
+        raise ValueError(f"{name}: 1 to 100 streams, over h2")
     if clients > peers.MOST_CLIENTS:
         raise ValueError(f"{name}: at most {peers.MOST_CLIENTS} clients")
     words = [{"1k": "1 KB", "16k": "16 KB", "1m": "1 MB"}[match["size"]], "from the cache" if hit else "proxied, three members"]
-    words += ["over h2 and TLS, 10 streams at once" if h2 else "over TLS"] * tls + ["a connection per request" if close else "keep-alive"]
+    words += [f"over h2 and TLS, {streams} streams at once" if h2 else "over TLS"] * tls + ["a connection per request" if close else "keep-alive"]
     words += [f"{clients} clients"] * bool(clients) + ["with an access log"] * log
     needs = ["gate", "gate_upstream"] + ["gate_cache"] * hit
     return row(", ".join(words), contenders(hit, tls, log, "/" + match["size"], h2), goals(hit, tls, match["size"], h2),
-               needs=needs, hits=hit, clients=clients, close=close, h2=h2)
+               needs=needs, hits=hit, clients=clients, close=close, h2=h2, streams=streams)
 
 
 def rows(row):

@@ -153,14 +153,14 @@ static void body_over(client_t *client, const fields_t *trailers)
 }
 
 /* What came is not the body it was to be. */
-static void body_bad(client_t *client, int status)
+static void body_ends(client_t *client, int status, void (*tell)(exchange_t *x, int status))
 {
     if (client->x) {
         client->keep_alive = 0;
         client->close_after = 1;
         client->body_begun = 1;
         client->reading = IN_NOTHING;
-        exchange_body_bad(client->x, status);
+        tell(client->x, status);
         if (client->x) {
             return; /* the answer goes on, and then the connection ends */
         }
@@ -168,6 +168,16 @@ static void body_bad(client_t *client, int status)
     if (!client->lent) {
         client_close_soon(client);
     }
+}
+
+static void body_bad(client_t *client, int status)
+{
+    body_ends(client, status, exchange_body_bad);
+}
+
+static void body_malformed(client_t *client, int status)
+{
+    body_ends(client, status, exchange_body_malformed);
 }
 
 /* The rest of the body does not come in time. */
@@ -235,10 +245,10 @@ static size_t read_chunks(client_t *client, const char *bytes, size_t len)
         client->reading = IN_TRAILERS;
         break;
     case H1_CHUNK_BAD:
-        body_bad(client, HTTP_BAD_REQUEST);
+        body_malformed(client, HTTP_BAD_REQUEST);
         break;
     case H1_CHUNK_LARGE:
-        body_bad(client, HTTP_REQUEST_ENTITY_TOO_LARGE);
+        body_malformed(client, HTTP_REQUEST_ENTITY_TOO_LARGE);
         break;
     case H1_CHUNK_MORE:
         break;

@@ -240,6 +240,15 @@ void exchange_body_bad(exchange_t *x, int status)
     exchange_leave(x);
 }
 
+void exchange_body_malformed(exchange_t *x, int status)
+{
+    if (!x->gone && !x->ended) {
+        (void)exchange_env(x);
+        apr_table_setn(x->env, ENGINE_REFUSED_BY_FILTER, "1");
+    }
+    exchange_body_bad(x, status);
+}
+
 void exchange_writable(exchange_t *x)
 {
     if (x->gone || x->ended) {

@@ -104,6 +104,8 @@ size_t exchange_body(exchange_t *x, const char *bytes, size_t len);
 void exchange_body_end(exchange_t *x, const fields_t *trailers);
 /** The client sent something that is no body (bad chunk, ended early). status: what it would have got, if nothing was answered yet. */
 void exchange_body_bad(exchange_t *x, int status);
+/** The same for framing that is wrong: of that httpd's input filter tells the client, past whoever reads the body. */
+void exchange_body_malformed(exchange_t *x, int status);
 /** The client can take more. */
 void exchange_writable(exchange_t *x);
 /**

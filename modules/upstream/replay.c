@@ -7,6 +7,7 @@
  * mode, once; the shadow is told.
  */
 #include <httpd.h>
+#include <http_core.h>
 #include <http_protocol.h>
 #include <util_filter.h>
 
@@ -84,10 +85,17 @@ static int serve(upstream_body_t *body, apr_bucket_brigade *bb, apr_off_t wanted
 static apr_status_t read_client(upstream_exchange_t *x, ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
                                 apr_read_type_e block, apr_off_t bytes)
 {
+    core_request_config *core = ap_get_core_module_config(x->r->request_config);
+    char **documents = core->response_code_strings;
     upstream_try_t *t = upstream_try_set(NULL);
     int64_t begun_usec = gate_mono_usec();
-    apr_status_t rv = ap_get_brigade(f->next, bb, mode, block, bytes);
+    apr_status_t rv;
 
+    if (x->aside) { /* what httpd's input filter says to a client's mistake is no error of a try's: it has its page */
+        core->response_code_strings = x->documents;
+    }
+    rv = ap_get_brigade(f->next, bb, mode, block, bytes);
+    core->response_code_strings = documents;
     upstream_try_set(t);
     x->errand->now.waited_usec += gate_mono_usec() - begun_usec;
     f->r->expecting_100 = x->r->expecting_100;

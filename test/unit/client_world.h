@@ -29,6 +29,7 @@
 #define exchange_body played_exchange_body
 #define exchange_body_end played_exchange_body_end
 #define exchange_body_bad played_exchange_body_bad
+#define exchange_body_malformed played_exchange_body_malformed
 #define exchange_writable played_exchange_writable
 #define exchange_gone played_exchange_gone
 #define exchange_end played_exchange_end
@@ -275,6 +276,11 @@ void exchange_body_bad(exchange_t *x, int status)
     assert_int_equal(x->ended, 0);
     say("(bad %d)", status);
     x->ops->classic(x, status, NULL);
+}
+
+void exchange_body_malformed(exchange_t *x, int status)
+{
+    exchange_body_bad(x, status);
 }
 
 void exchange_writable(exchange_t *x)

@@ -474,6 +474,9 @@ void route_request_told(request_rec *r, const answer_head_t *told)
     if (told->fields.first[FIELD_VARY]) {
         fold_vary(r);
     }
+    if (told->body == BODY_LENGTH && !apr_table_get(r->headers_out, "Content-Length")) {
+        ap_set_content_length(r, (apr_off_t)told->length); /* as its filter does, when all has come at once */
+    }
     apr_table_unset(r->headers_out, "Date"); /* httpd writes these two by themselves */
     apr_table_unset(r->headers_out, "Server");
 }

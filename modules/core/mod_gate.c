@@ -201,7 +201,7 @@ static uint32_t room_for(uint32_t expected, uint32_t before, uint32_t least, uin
 {
     uint32_t room = least;
 
-    if ((uint64_t)expected + before <= had - had / 8) {
+    if (had > 0 && (uint64_t)expected + before <= had - had / 8) {
         return had;
     }
     while (room < 2 * expected && room < 1u << 18) {

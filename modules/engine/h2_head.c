@@ -142,9 +142,9 @@ static char *put_value(char *to, const h2_ask_t *ask, int place)
 
 static inline __attribute__((always_inline)) int value_is(const h2_ask_t *ask, int place, const char *value)
 {
-    const h2_line_t *line = &ask->line[place - 1];
+    const h2_line_t *line = place > 0 ? &ask->line[place - 1] : NULL;
 
-    return place && line->value_len == strlen(value) && memcmp(ask->bytes + line->value, value, line->value_len) == 0;
+    return line && line->value_len == strlen(value) && memcmp(ask->bytes + line->value, value, line->value_len) == 0;
 }
 
 h2_protocol_e h2_ask_protocol(const h2_ask_t *ask)

@@ -261,7 +261,7 @@ static void ended(origin_t *o, int failure)
         return;
     }
     if (o->reading == READING_TUNNEL) {
-        why = "the tunnel was reset";
+        why = "the connection was reset";
     }
     else if (o->reading == READING_HEAD || o->reading == READING_NOTHING) {
         why = o->held_len ? "closed within the answer's head"

@@ -160,7 +160,7 @@ def test_same_for_head(pair, name):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_alike(pair, name):
-    compare(pair, name, {}, express=False)
+    compare(pair, name, {})
 
 
 def test_explained(pair):

@@ -42,17 +42,6 @@ static span_t target_of(exchange_t *x, const gate_url_t *url)
     return *url->path ? span_of(apr_pstrcat(x->pool, url->path, x->path.at, NULL)) : x->path;
 }
 
-/* WebSocket is what the classic plane's workers let pass. */
-static void set_upgrade(exchange_t *x, member_ask_t *ask)
-{
-    const field_t *upgrade = x->head->upgrade && !origin_is_duplex(x->try->member) ? fields_known(&x->head->fields, FIELD_UPGRADE) : NULL;
-
-    x->asked_upgrade = upgrade && span_is(upgrade->value, "websocket");
-    if (x->asked_upgrade) {
-        ask->upgrade = upgrade->value;
-    }
-}
-
 static void set_forwarded(exchange_t *x, member_ask_t *ask)
 {
     if (!x->route->add_headers) {
@@ -78,7 +67,7 @@ void exchange_ask_head(exchange_t *x, member_ask_t *ask)
         ask->via = span_of(exchange_via(x));
     }
     set_forwarded(x, ask);
-    set_upgrade(x, ask);
+    exchange_websocket_ask(x, ask);
 }
 
 const origin_tls_t *exchange_ask_tls(const exchange_t *x)

@@ -291,6 +291,12 @@ int exchange_ask_overridden(const exchange_t *x, int status);
 /** What the error page needs from that answer; NULL: nothing */
 apr_table_t *exchange_ask_error_fields(exchange_t *x, const answer_head_t *head);
 
+/* exchange_websocket.c */
+/** May the member change the protocol? Then ask->upgrade says to what. */
+void exchange_websocket_ask(exchange_t *x, member_ask_t *ask);
+/** The member speaks HTTP/2 and offers none (ORIGIN_UNABLE): the try ends, the client is told. */
+void exchange_websocket_unable(exchange_t *x);
+
 /* The answer (exchange_pass.c): origin_ops_t. */
 void exchange_pass_on_head(void *user, const answer_head_t *head);
 void exchange_pass_on_data(void *user, const char *bytes, size_t len);

@@ -64,17 +64,17 @@ void exchange_pass_continue(exchange_t *x)
     exchange_tell_flush(x);
 }
 
-static int upgrade_agrees(const exchange_t *x, const answer_head_t *head)
+/* Does a 101 change to what was asked for? */
+static int agrees(const exchange_t *x, const answer_head_t *head)
 {
-    const field_t *asked = fields_known(&x->head->fields, FIELD_UPGRADE);
     const field_t *given = fields_known(&head->fields, FIELD_UPGRADE);
 
-    return x->asked_upgrade && asked && given && spans_equal(asked->value, given->value);
+    return x->asked_upgrade && given && span_is(given->value, "websocket");
 }
 
 static void begin_tunnel(exchange_t *x, const answer_head_t *head)
 {
-    if (!upgrade_agrees(x, head)) {
+    if (!agrees(x, head)) {
         exchange_try_over(x, GATE_OUTCOME_BAD, "the answer was not HTTP", 0, 1);
         return;
     }

@@ -181,6 +181,10 @@ void exchange_try_failed(exchange_t *x, origin_e how, const char *why)
     gate_try_t *t = x->try;
     gate_outcome_e outcome;
 
+    if (how == ORIGIN_UNABLE) {
+        exchange_websocket_unable(x);
+        return;
+    }
     if (x->state == EXCHANGE_CONNECT) {
         outcome = GATE_OUTCOME_CONNECT;
         t->tls_failed = origin_tls_failed(x->origin);
@@ -357,7 +361,7 @@ static void connect_member(exchange_t *x)
 {
     origin_want_t want = {
         .member = x->try->member, .group = x->try->roster ? x->try->roster->group : 0, .fresh = x->try->fresh,
-        .careful = !is_safe(x->method), .connect_usec = x->try->connect_limit_usec,
+        .careful = !is_safe(x->method), .upgrade = x->head->upgrade, .connect_usec = x->try->connect_limit_usec,
         .tls = exchange_ask_tls(x), .tls_host = exchange_ask_tls_host(x)
     };
     int ready = 0;

@@ -72,19 +72,28 @@ static span_t joined(const member_ask_t *ask, const field_t *f, char **room)
     return (span_t){ begin, (uint32_t)(*room - begin) };
 }
 
+/* What of a WebSocket's head HTTP/2 does without (RFC 8441, 5). */
+static int is_of_handshake(const member_ask_t *ask, const field_t *f)
+{
+    return ask->upgrade.at && f->known == FIELD_OTHER && span_is(f->name, "sec-websocket-key");
+}
+
 size_t h2_request(const member_ask_t *ask, const char *scheme, char *room, nghttp2_nv *nv)
 {
     const fields_t *fields = ask->fields;
     size_t count = 0, i;
 
-    add(&nv[count++], LITERAL(":method"), ask->method);
+    add(&nv[count++], LITERAL(":method"), ask->upgrade.at ? LITERAL("CONNECT") : ask->method);
+    if (ask->upgrade.at) {
+        add(&nv[count++], LITERAL(":protocol"), LITERAL("websocket"));
+    }
     add(&nv[count++], LITERAL(":scheme"), (span_t){ scheme, (uint32_t)strlen(scheme) });
     add(&nv[count++], LITERAL(":authority"), ask->host);
     add(&nv[count++], LITERAL(":path"), ask->target);
     for (i = 0; i < fields->count; i++) {
         const field_t *f = &fields->field[i];
 
-        if (f->known != FIELD_EXPECT && member_ask_goes(ask, f) && member_ask_is_first(fields, (uint32_t)i)) {
+        if (f->known != FIELD_EXPECT && !is_of_handshake(ask, f) && member_ask_goes(ask, f) && member_ask_is_first(fields, (uint32_t)i)) {
             span_t name = lower(f->name, &room);
 
             add(&nv[count++], name, joined(ask, f, &room));
@@ -98,7 +107,7 @@ size_t h2_request(const member_ask_t *ask, const char *scheme, char *room, nghtt
             add(&nv[count++], lower((span_t){ name, (uint32_t)strlen(name) }, &room), ours);
         }
     }
-    if (ask->body == BODY_LENGTH) {
+    if (ask->body == BODY_LENGTH && !ask->upgrade.at) {
         add(&nv[count++], LITERAL("content-length"), (span_t){ room, (uint32_t)h1_number(room, ask->length) });
     }
     add(&nv[count++], LITERAL("te"), LITERAL("trailers"));
@@ -276,6 +285,15 @@ static void fill(const h2_block_t *block, fields_t *fields)
             fields->first[f->known] = (uint16_t)(i + 1);
         }
         fields->count = i + 1;
+    }
+}
+
+void h2_block_websocket(h2_block_t *block, const char *accept)
+{
+    if (block->status >= 200 && block->status < 300) {
+        block->status = 101;
+        h2_block_add(block, "upgrade", 7, "websocket", 9);
+        h2_block_add(block, "sec-websocket-accept", 20, accept, strlen(accept));
     }
 }
 

@@ -6,7 +6,8 @@
  *          (h2_block_end()), and what is made of one borrows from it.
  * Locking: none.
  * What is said is what mod_proxy_http2 says: "te: trailers" always, no Expect, fields in lower case; names come back with capital letters.
- * Sources: RFC 9113, 8.1 to 8.3; libnghttp2 has checked the characters of names and values, and which pseudo fields there are.
+ * A WebSocket (ask->upgrade) is CONNECT with :protocol.
+ * Sources: RFC 9113, 8.1 to 8.3; RFC 8441, 5; libnghttp2 has checked the characters of names and values, and which pseudo fields there are.
  */
 #ifndef ENGINE_H2_MEMBER_H
 #define ENGINE_H2_MEMBER_H
@@ -51,6 +52,11 @@ void h2_block_add(h2_block_t *block, const char *name, size_t name_len, const ch
  * @param head   head->fields.field is set to MESSAGE_FIELDS_MAX of them before
  */
 void h2_block_answer(h2_block_t *block, method_e asked, int ended, answer_head_t *head);
+/**
+ * Before h2_block_answer(): the answer is to a WebSocket. A success becomes what HTTP/1.1 says in its place.
+ * @param accept  Sec-WebSocket-Accept
+ */
+void h2_block_websocket(h2_block_t *block, const char *accept);
 void h2_block_trailers(h2_block_t *block, fields_t *trailers);
 void h2_block_end(h2_block_t *block);
 

@@ -482,7 +482,9 @@ void origin_tunnel(origin_t *o)
     o->reading = READING_TUNNEL;
     o->unclean = 1;
     o->writing.chunked = o->writing.ended = o->writing.asked = 0;
-    origin_upload(o, 1);
+    if (o->connection) {
+        origin_upload(o, 1);
+    }
 }
 
 void origin_shutdown(origin_t *o)

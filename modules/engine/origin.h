@@ -29,7 +29,8 @@ typedef enum {
     ORIGIN_RESET,               /* ended or reset before the answer was whole */
     ORIGIN_REJECTED,            /* this request alone was ended (RST_STREAM); `why` has the member's word */
     ORIGIN_UNTOUCHED,           /* likewise, or by GOAWAY: the member has done nothing with the request, which may be sent again */
-    ORIGIN_BAD                  /* not HTTP, or against its rules */
+    ORIGIN_BAD,                 /* not HTTP, or against its rules */
+    ORIGIN_UNABLE               /* nothing was asked: a WebSocket, which the member does not offer over HTTP/2 (RFC 8441, 3) */
 } origin_e;
 
 /*
@@ -52,6 +53,7 @@ typedef struct {
     uint32_t group;             /* the roster's: origins_follow() */
     int fresh;                  /* not a kept one */
     int careful;                /* the request cannot be sent twice: a kept connection is looked at first (one more system call) */
+    int upgrade;                /* a WebSocket: what a member of HTTP/2 says of those is awaited before it is asked */
     int64_t connect_usec;       /* limit for one address, and for the TLS handshake; 0: none */
     const origin_tls_t *tls;    /* what SSLProxy* says, for https: origin_tls.h; NULL: the member is spoken to in clear */
     const char *tls_host;       /* the name for SNI and the certificate's check; NULL: the member's host (ProxyPreserveHost: the request's) */
@@ -109,7 +111,7 @@ void origin_pause(origin_t *o);
 void origin_resume(origin_t *o);
 /** Within head() of a 101: from now on bytes are bytes. Without it a 101 is bad. */
 void origin_tunnel(origin_t *o);
-/** The tunnel's (or an old client's) end of sending. */
+/** The tunnel's (or an old client's) end of sending; a stream's has gone with the last bytes (origin_body()). */
 void origin_shutdown(origin_t *o);
 
 /** The next silence of the member for longer than this is a failure (ORIGIN_TIMEOUT); 0: none. What the member takes or sends ends a silence. */

@@ -15,6 +15,7 @@
 
 #include "h1_chunk.h"
 #include "h1_parse.h"
+#include "h2_websocket.h"
 #include "origin.h"
 #include "origin_names.h"
 #include "origin_tls.h"
@@ -89,6 +90,9 @@ typedef struct {
     uint8_t told_head, ended;   /* ended: END_STREAM has come */
     uint8_t asked;
     uint8_t last;               /* of what is given: it ends the body */
+    uint8_t patient;            /* it waits for the member's SETTINGS */
+    uint8_t websocket;          /* asked for: `accept` is what an answer of HTTP/1.1 has to say */
+    char accept[H2_WEBSOCKET_ACCEPT + 1];
     const char *now;            /* being given, within ask() and body() only */
     size_t now_len;
     const fields_t *trailers;   /* of the request */

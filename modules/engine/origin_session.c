@@ -296,7 +296,7 @@ static void begin_waiting(origin_session_t *s)
     }
     count = begun(s);
     while (s->link && (o = first_that_waits(s))) {
-        int may = s->settled ? count < s->limit : count == 0;
+        int may = s->settled ? count < s->limit : count == 0 && !o->stream.patient;
 
         if (s->retired || (!may && s->settled)) {
             origin_enter(o);

@@ -13,7 +13,7 @@
  * WINDOWS  Of bodies that come a stream has H2_STREAM_WINDOW bytes under way or kept at most, opened again as its user takes them; the
  *          connection's window stays open, so that no stream waits for another's user. What goes out stays with the user until
  *          libnghttp2 asks for it, within the member's windows.
- * SETTLED  Until the member's SETTINGS have come, one stream is asked and others wait; they go on without them when that takes longer than
+ * SETTLED  Until the member's SETTINGS have come, one stream is asked (no WebSocket) and others wait; they go on without them when that takes longer than
  *          a connection may. What the member has no room for then moves to another connection.
  * DOUBT    When a user gives up on a stream after a silence of the whole connection, the connection gets no more streams until something
  *          is heard again; it is asked with a PING.

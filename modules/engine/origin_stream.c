@@ -56,12 +56,32 @@ static void reset(origin_t *o, uint32_t code)
     }
 }
 
+/* The member has agreed: from now on bytes are bytes, if the user sees it so too. */
+static void tell_tunnel(origin_t *o, const answer_head_t *head)
+{
+    o->stream.told_head = 1;
+    origin_enter(o);
+    touch(o);
+    o->ops->head(o->user, head);
+    if (o->state == ORIGIN_USED && o->reading != READING_TUNNEL) {
+        reset(o, NGHTTP2_CANCEL);
+    }
+    origin_leave(o);
+}
+
 void origin_stream_head(origin_t *o, h2_block_t *block, int ended)
 {
     answer_head_t head, kept;
 
     head.fields.field = o->place->all->field;
+    if (o->stream.websocket && !ended) {
+        h2_block_websocket(block, o->stream.accept);
+    }
     h2_block_answer(block, (method_e)o->asked, ended, &head);
+    if (head.status == 101 && o->stream.websocket) {
+        tell_tunnel(o, &head);
+        return;
+    }
     if (head.status < 200) {
         if (++o->interims > ORIGIN_INTERIM_MAX || head.status == 101 || head.status < 100) {
             reset(o, NGHTTP2_PROTOCOL_ERROR);
@@ -326,14 +346,36 @@ static int submit(origin_t *o, const member_ask_t *ask, int has_body)
     return 0;
 }
 
+/*
+ * The stream stays open both ways (RFC 8441, 5).
+ * @return 0: the member does not offer it
+ */
+static int begin_websocket(origin_t *o, const member_ask_t *ask)
+{
+    span_t key = h2_websocket_key_of(ask->fields);
+
+    if (!key.at || !nghttp2_session_get_remote_settings(o->stream.session->ngh, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL)) {
+        return 0;
+    }
+    h2_websocket_accept(key.at, o->stream.accept);
+    o->stream.websocket = 1;
+    return 1;
+}
+
 static ssize_t stream_ask(origin_t *o, const member_ask_t *ask, const char *bytes, size_t len, int last)
 {
     origin_session_t *s = o->stream.session;
-    int has_body = !last || len;
+    int has_body;
 
     if (!s || (o->later & LATER_FAILED)) {
         return -1;
     }
+    if (ask->upgrade.at && !begin_websocket(o, ask)) {
+        origin_fail_later(o, ORIGIN_UNABLE, "the member does not offer WebSockets over HTTP/2");
+        return -1;
+    }
+    last = last && !o->stream.websocket;
+    has_body = !last || len;
     o->asked = (uint8_t)ask->known;
     o->asked_usec = loop_now(o->loop);
     if (submit(o, ask, has_body) != 0) {
@@ -410,6 +452,7 @@ origin_t *origin_stream_get(origin_place_t *place, const origin_want_t *want, co
     o->ops = ops;
     o->user = user;
     o->connect_usec = want->connect_usec;
+    o->stream.patient = want->upgrade != 0;
     stands = origin_session_join(o, want->careful);
     if (stands < 0) {
         origin_close(o);

@@ -4,6 +4,8 @@ import struct
 import threading
 import time
 
+import hpack  # of python3-h2
+
 from wire_h2 import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INTERNAL_ERROR, PING, PREFACE, RST, SETTINGS, WINDOW, frame, literal
 
 REFUSED = 7
@@ -13,7 +15,8 @@ OK = b"\x88"
 class H2Member:
     """
     script: words for requests in the order they come, the last one for all that follow. settings: of its SETTINGS frame; None: it comes with the first answer.
-    connections, requests, bodies (bytes by request), reset: codes of RST_STREAM that came.
+    connections, requests, bodies (bytes by request), reset: codes of RST_STREAM that came; heads: of the requests, name: value.
+    The word "websocket" agrees to a WebSocket (RFC 8441) and sends back what comes; "closes-websocket" ends it after the first bytes.
     """
 
     def __init__(self, *script, name="m1", settings=()):
@@ -22,7 +25,7 @@ class H2Member:
         self.port = self.listener.getsockname()[1]
         self.url = f"h2c://127.0.0.1:{self.port}"
         self.connections, self.requests, self.bodies, self.reset = 0, 0, [], []
-        self.open, self.settled = set(), set()
+        self.heads, self.open, self.settled = [], set(), set()
         self.lock = threading.Lock()
         self.go_on = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
@@ -79,7 +82,7 @@ class H2Member:
             return
         if self.settings is not None:
             client.sendall(frame(SETTINGS, payload=b"".join(struct.pack(">HI", *one) for one in self.settings)))
-        streams = {}
+        streams, echoes, decoder = {}, {}, hpack.Decoder()
         while len(head := data.read(9)) == 9:
             kind, flags, stream = head[3], head[4], int.from_bytes(head[5:9], "big")
             payload = data.read(int.from_bytes(head[:3], "big"))
@@ -90,12 +93,21 @@ class H2Member:
             elif kind == RST:
                 self.reset.append(int.from_bytes(payload, "big"))
             elif kind == HEADERS and stream not in streams:
+                self.heads.append({name: value for name, value in decoder.decode(payload)})
                 streams[stream] = self._next()
-                if streams[stream][0] in EARLY and not self._answer(client, stream, streams[stream][0]):
+                if "websocket" in streams[stream][0]:
+                    echoes[stream] = Echo(client, stream, streams[stream][0] == "closes-websocket")
+                if (streams[stream][0] in EARLY or ":protocol" in self.heads[-1]) and stream not in echoes and not self._answer(client, stream, streams[stream][0]):
                     return
             elif kind == DATA and payload:
                 self.bodies[streams[stream][1]] += len(payload)
                 client.sendall(frame(WINDOW, 0, 0, struct.pack(">I", len(payload))) + frame(WINDOW, 0, stream, struct.pack(">I", len(payload))))
+            elif kind == WINDOW and stream in echoes:
+                echoes[stream].pump(window=int.from_bytes(payload, "big"))
+            if stream in echoes:
+                if kind == DATA:
+                    echoes[stream].pump(payload, ended=flags & END_STREAM)
+                continue
             if kind in (HEADERS, DATA) and flags & END_STREAM and streams[stream][0] not in EARLY:
                 if not self._answer(client, stream, streams[stream][0]):
                     return
@@ -136,6 +148,8 @@ class H2Member:
             client.sendall(frame(HEADERS, END_HEADERS, stream, OK + literal("X-Capital", "x")) + frame(DATA, END_STREAM, stream, b"x"))
         elif what == "bad-length":
             client.sendall(self._whole(stream, b"short", [("content-length", "10")]))
+        elif what == "no-content":
+            client.sendall(frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x8d" + literal("x-member", self.name)))
         elif what == "no-status":
             client.sendall(frame(HEADERS, END_HEADERS | END_STREAM, stream, literal("x-member", "x")))
         elif what == "hints":
@@ -151,6 +165,25 @@ class H2Member:
             client.sendall(frame(SETTINGS) * 3000)
             time.sleep(0.01)
         return True
+
+
+class Echo:
+    """A WebSocket's stream: what came goes back, within the stream's window (the connection's is large)."""
+
+    def __init__(self, client, stream, closes):
+        self.client, self.stream, self.closes = client, stream, closes
+        self.window, self.waiting, self.ended = 262144, b"", False
+        client.sendall(frame(HEADERS, END_HEADERS, stream, OK + literal("sec-websocket-protocol", "chat")))
+
+    def pump(self, more=b"", window=0, ended=False):
+        self.waiting, self.window = self.waiting + more, self.window + window
+        self.ended |= bool(ended) or (self.closes and bool(self.waiting))
+        while self.waiting and self.window > 0:
+            piece = self.waiting[:min(16384, self.window)]
+            self.client.sendall(frame(DATA, 0, self.stream, piece))
+            self.waiting, self.window = self.waiting[len(piece):], self.window - len(piece)
+        if self.ended and not self.waiting:
+            self.client.sendall(frame(DATA, END_STREAM, self.stream))
 
 
 EARLY = {"early", "early-refuse"}

@@ -3,7 +3,9 @@ import struct
 
 import pytest
 
+from clients import Connection, get
 from groups import MEMBER_TROUBLE, NO_OUTLIER, group, route
+from h2_member import H2Member
 from procs import wait_until
 from wire_h2 import (ACK, CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, PROTOCOL_ERROR, RST, SETTINGS, WINDOW, Http2, frame, literal, status_of)
 
@@ -189,3 +191,123 @@ def test_off_unless_asked_for(lab):
         stream = client.connect()
         assert client.answer(stream)[2] == PROTOCOL_ERROR
         assert client.answer(client.ask("/x"))[0] == 200
+
+
+# --- members that speak HTTP/2 -------------------------------------------------------------------------
+
+OFFERS = [(8, 1)]  # SETTINGS_ENABLE_CONNECT_PROTOCOL
+KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def h2_member(lab, *script, settings=OFFERS):
+    return lab.keep(H2Member(*script, settings=settings))
+
+
+def both(lab, member):
+    """The route in the clear and over TLS."""
+    return serve(lab, member, conf="GateEngineLoops 1\n" + ON + route())
+
+
+def upgrade(client, path="/ws", headers=()):
+    """The handshake of HTTP/1.1."""
+    return client.request(path, headers=[("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
+                                         ("Sec-WebSocket-Key", KEY), *headers])
+
+
+def asked_right(head, authority):
+    assert head[":method"] == "CONNECT" and head[":protocol"] == "websocket" and head[":path"] == "/ws?a=b"
+    assert head[":scheme"] == "http" and head[":authority"] == authority and head["sec-websocket-version"] == "13"
+    assert not {"sec-websocket-key", "upgrade", "connection", "content-length", "host"} & set(head)
+
+
+def test_from_http1_to_an_h2_member(lab):
+    member = h2_member(lab, "websocket")
+    httpd = both(lab, member)
+    with Connection(httpd.port) as client, Connection(httpd.port) as other:
+        for one in (client, other):
+            answer = upgrade(one, "/ws?a=b")
+            assert answer.status == 101 and answer.header("Sec-WebSocket-Accept") == ACCEPT
+            assert answer.header("Upgrade") == "websocket" and answer.header("Sec-WebSocket-Protocol") == "chat"
+        for text in (b"one", b"two" * 100000):
+            for one in (client, other):
+                one.send(text)
+                assert one._exact(len(text)) == text
+        client.close()
+        assert wait_until(lambda: len(httpd.access()) == 1)
+        other.send(b"still")
+        assert other._exact(5) == b"still"
+    asked_right(member.heads[0], member.url.partition("://")[2])
+    assert member.connections == 1
+    lines = httpd.access(2)
+    assert [(line["status"], line["plane"], line["group"]) for line in lines] == [(101, "express", "app")] * 2
+
+
+def test_from_h2_to_an_h2_member(lab):
+    member = h2_member(lab, "websocket", "closes-websocket", "ok")
+    httpd = both(lab, member)
+    with Client(httpd.tls_port) as client:
+        stream = client.connect("/ws?a=b")
+        assert client.accepted(stream)
+        for text in (b"one", b"two" * 5000):
+            client.data(stream, text)
+            assert client.receive(stream, len(text)) == text
+        client.data(stream, b"last", end=True)
+        assert client.receive(stream, 4) == b"last"
+        assert client.ended(stream) is None
+        stream = client.connect()
+        assert client.accepted(stream)
+        client.data(stream, b"bye")
+        assert client.receive(stream, 3) == b"bye"
+        assert client.ended(stream) is None
+        assert client.answer(client.ask("/plain"))[0] == 200
+    asked_right(member.heads[0], member.url.partition("://")[2])
+    assert sorted(line["status"] for line in httpd.access(3)) == [101, 101, 200]
+
+
+def test_an_h2_member_says_no(lab):
+    """Its answer is the answer; a reset is 502."""
+    member = h2_member(lab, "no-content", "reset", "no-content", "reset")
+    httpd = both(lab, member)
+    httpd.expect(*MEMBER_TROUBLE)
+    with Connection(httpd.port) as client:
+        assert upgrade(client).status == 404
+        assert upgrade(client).status == 502
+    with Client(httpd.tls_port) as client:
+        assert client.answer(client.connect())[0] == 404
+        assert client.answer(client.connect())[0] == 502
+
+
+def test_an_h2_member_that_does_not_offer_it(lab):
+    member = h2_member(lab, "ok", settings=())
+    httpd = both(lab, member)
+    with Connection(httpd.port) as client:
+        answer = upgrade(client)
+        assert answer.status == 502 and answer.header("Proxy-Status") == "gatehouse; error=http_upgrade_failed"
+        assert client.request("/x").status == 200
+    with Client(httpd.tls_port) as client:
+        assert client.answer(client.connect())[0] == 502
+        assert client.answer(client.ask("/x"))[0] == 200
+    httpd.wait_log(r"GATE1703: group app: member \S+: it does not offer WebSockets over HTTP/2")
+    assert {line["member"] for line in httpd.access(4)} == {httpd.access(4)[0]["member"]}
+    assert member.requests == 2 and get(httpd.port).status == 200
+
+
+def test_not_a_handshake_is_a_request(lab):
+    """Upgrade may be ignored (RFC 9110, 7.8): without a key there is nothing that could become CONNECT."""
+    member = h2_member(lab, "ok")
+    httpd = both(lab, member)
+    assert get(httpd.port, "/", headers=[("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 200
+    assert member.heads[0][":method"] == "GET"
+
+
+def test_a_websocket_on_an_h2_member_that_dies(lab):
+    member = h2_member(lab, "websocket")
+    httpd = both(lab, member)
+    httpd.expect(*MEMBER_TROUBLE)
+    with Connection(httpd.port) as client, Client(httpd.tls_port) as other:
+        assert upgrade(client).status == 101
+        stream = other.connect()
+        assert other.accepted(stream)
+        member.stop()
+        assert client.closed()
+        assert other.ended(stream) is None

@@ -444,6 +444,12 @@ const answer_head_t *exchange_answer_finish(exchange_t *x, const answer_head_t *
     return head;
 }
 
+void exchange_websocket_unable(exchange_t *x)
+{
+    exchange_try_over(x, GATE_OUTCOME_OURS, NULL, 0, 0);
+    exchange_tell_classic(x, 502, NULL);
+}
+
 int exchange_refuse(exchange_t *x, int status, apr_table_t *headers)
 {
     (void)x, (void)status, (void)headers;

@@ -522,6 +522,13 @@ static void test_a_tunnel(void **state)
     fails(ORIGIN_RESET); /* no failure of the member */
     happened("get head-101 raw tunnel flush drop [ok passed lost] end flush");
     exchange_end(x, 0);
+    world.claim = 0;
+    x = begins(METHOD_GET, BODY_NONE);
+    x->head = &request;
+    connects();
+    fails(ORIGIN_UNABLE); /* nor another member's turn */
+    happened("logged errand-ends get drop [ours] classic-502");
+    exchange_end(x, 0);
 }
 
 int main(void)

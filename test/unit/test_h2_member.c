@@ -92,6 +92,38 @@ static void test_a_length(void **state)
     says(&ask, ":method: PUT\n:scheme: http\n:authority: m:50051\n:path: /x\ncontent-length: 18446744073709551614\nte: trailers\n");
 }
 
+/* RFC 8441, 5 */
+static void test_a_websocket(void **state)
+{
+    request_head_t head = head_of("GET /chat HTTP/1.1\r\nHost: www\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                                  "Sec-WebSocket-Version: 13\r\n\r\n");
+    member_ask_t ask = ask_of(&head);
+    h2_block_t block = { 0 };
+    answer_head_t answer;
+
+    (void)state;
+    says(&ask, ":method: GET\n:scheme: http\n:authority: m:50051\n:path: /chat\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\n"
+               "sec-websocket-version: 13\nte: trailers\n");
+    ask.upgrade = SPAN("websocket");
+    says(&ask, ":method: CONNECT\n:protocol: websocket\n:scheme: http\n:authority: m:50051\n:path: /chat\nsec-websocket-version: 13\nte: trailers\n");
+    for (int status = 200; status < 500; status += 204) {
+        char digits[4];
+
+        sprintf(digits, "%d", status);
+        h2_block_begin(&block);
+        h2_block_add(&block, ":status", 7, digits, 3);
+        h2_block_websocket(&block, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        answer.fields.field = room_for_fields;
+        h2_block_answer(&block, METHOD_GET, 0, &answer);
+        assert_int_equal(answer.status, status == 200 ? 101 : status);
+        assert_int_equal(answer.fields.count, status == 200 ? 2 : 0);
+        assert_int_equal(answer.fields.first[FIELD_UPGRADE], status == 200);
+        assert_int_equal(answer.body, status == 200 ? BODY_NONE : BODY_STREAM);
+    }
+    assert_memory_equal(room_for_fields[1].name.at, "Sec-Websocket-Accept", 20);
+    h2_block_end(&block);
+}
+
 static void test_trailers_of_a_request(void **state)
 {
     field_t field[] = { { SPAN("X-Sum"), SPAN("1"), FIELD_OTHER, 0 }, { SPAN("Content-Length"), SPAN("5"), FIELD_CONTENT_LENGTH, 0 },
@@ -190,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_a_request),
         cmocka_unit_test(test_what_is_for_one_connection),
         cmocka_unit_test(test_a_length),
+        cmocka_unit_test(test_a_websocket),
         cmocka_unit_test(test_trailers_of_a_request),
         cmocka_unit_test(test_an_answer),
         cmocka_unit_test(test_lists_without_end),

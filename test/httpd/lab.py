@@ -79,10 +79,9 @@ class Lab:
         for pid, name in procs.leaked_processes():
             left.append(f"process {pid} of {name} is still there")
             os.kill(pid, signal.SIGKILL)
-        open_ports = procs.listening_ports()
         for server in self.servers:
             ports = server.ports() if hasattr(server, "ports") else [server.port, server.tls_port]
-            left += [f"port {port} is still open" for port in ports if port in open_ports]
+            left += [f"port {port} is still open" for port in ports if procs.listens(port)]
         return left
 
     def remove(self):

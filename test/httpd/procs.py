@@ -146,6 +146,17 @@ def listening_ports():
     return ports
 
 
+def listens(port):
+    """Whether somebody listens on a port of this machine. The tables above are long after thousands of connections: they are only read in doubt."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return port in listening_ports()
+    return False
+
+
 def accepted(port, from_port):
     """Whether the connection from from_port to port (over IPv4) has been accepted: until then it has no inode."""
     with open("/proc/net/tcp", encoding="ascii") as file:

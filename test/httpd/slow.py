@@ -2,7 +2,8 @@
 """
 slow.py PORT COUNT SECONDS PATH - so many clients at once, each with a byte a second: every second one asks so slowly (one request after
 the other on its connection), the others read the answer so slowly. Prints what became of them as JSON:
-alive, answers (whole ones), bytes (sent slowly), read, failures (the first few, in words), lost (how many failed).
+alive, rounds (how often everybody had its turn: at most one a second), answers (whole ones), bytes (sent slowly), read,
+failures (the first few, in words), lost (how many failed).
 """
 import json
 import selectors
@@ -29,7 +30,7 @@ class Client:
 class Slow:
     def __init__(self, port, count, path):
         self.chooser = selectors.DefaultSelector()
-        self.answers = self.bytes = self.read = self.lost = 0
+        self.rounds = self.answers = self.bytes = self.read = self.lost = 0
         self.failures = []
         self.clients = []
         for number in range(count):
@@ -37,6 +38,9 @@ class Slow:
             if client.is_reader:
                 client.sock.send(client.request)
             else:
+                # they are not all at the same byte, so their requests do not end all at once
+                client.sent = number // 2 % len(client.request)
+                client.sock.send(client.request[:client.sent])
                 self.chooser.register(client.sock, selectors.EVENT_READ, client)
             self.clients.append(client)
 
@@ -106,8 +110,9 @@ class Slow:
                 rest = begun + (part + 1) * STEP / 100 - time.monotonic()
                 if rest > 0:
                     time.sleep(rest)
-        return {"alive": len(self.clients), "answers": self.answers, "bytes": self.bytes, "read": self.read, "failures": self.failures,
-                "lost": self.lost}
+            self.rounds += 1
+        return {"alive": len(self.clients), "rounds": self.rounds, "answers": self.answers, "bytes": self.bytes, "read": self.read,
+                "failures": self.failures, "lost": self.lost}
 
 
 def main():

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from clients import Connection, Crowd, get, request_bytes
+from clients import Connection, Crowd, get, request, request_bytes
 from groups import MEMBER_TROUBLE, group, route
 from procs import wait_until
 
@@ -29,8 +29,7 @@ class Visitors:
         port, apart, headers, tls, path = self.args
         time.sleep(max(0.0, self.begun + number * apart - time.monotonic()))
         try:
-            with Connection(port, tls=tls, timeout=30) as connection:
-                self.answers[number] = connection.request(path, headers=[("X-Number", str(number)), *headers])
+            self.answers[number] = request(port, path, headers=[("X-Number", str(number)), *headers], tls=tls, timeout=30)
         except Exception as error:  # a child that was killed, for one
             self.answers[number] = error
 

@@ -74,9 +74,9 @@ def test_weights_over_eight_children(lab):
         member.start()
     httpd = lab.httpd(group("app", [(members[0], "weight=1"), (members[1], "weight=2"), (members[2], "weight=3")]) + route(),
                       children=8, threads=8)
-    load = wrk(httpd.url + "/", seconds=4, connections=32, threads=2)
-    # stock mpm_event too closes a kept-alive connection now and then when all workers are busy
-    assert load.errors < load.requests / 1000 and load.bad == 0, load.text
+    load = wrk(httpd.url + "/", seconds=3, connections=32, threads=2)
+    # stock mpm_event too closes a kept-alive connection now and then when all workers are busy, and more often on a busy machine
+    assert load.errors < load.requests / 100 and load.bad == 0, load.text
     hits = []
     for member in members:
         with open(f"{member.dir}/hits") as file:

@@ -299,7 +299,7 @@ class Nginx:
         self.host, self.port = "127.0.0.1", procs.free_port()
         self.unix = os.path.join(self.dir, "socket") if unix else None
         listen = f"unix:{self.unix}" if unix else f"{self.host}:{self.port}"
-        listen += (" ssl" if tls else "") + (" http2" if h2 else "")
+        listen += (" ssl" if tls else "") + (" http2" if h2 else "") + f" backlog={min(connections, 4096)}"
         lines = ""
         if tls:
             cert, key = gatehttpd.certificate(self.dir)

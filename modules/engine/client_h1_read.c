@@ -84,6 +84,7 @@ static const char *begin_exchange(client_t *client, const char *bytes, request_h
     client->sent_bytes = 0;
     begin_body(client, head);
     conn_exchanges(conn, 1);
+    conn_takes(conn, head->head_bytes);
     if (exchange_begin(&ask, &client->x) != 0) {
         client->x = NULL;
         conn_exchanges(conn, -1);

@@ -59,6 +59,9 @@ static size_t end_head(client_t *client, char to[H1_ENDING_ROOM], h1_frame_e fra
     client->head_open = 0;
     ending.keep_alive = stays(client, length_known);
     client->close_after = !ending.keep_alive;
+    if (!ending.keep_alive && c->keepalive != AP_CONN_CLOSE && s->keep_alive_max && s->keep_alive_max == c->keepalives) {
+        c->keepalives++; /* for %k, as httpd counts the last one */
+    }
     c->keepalive = ending.keep_alive ? AP_CONN_KEEPALIVE : AP_CONN_CLOSE;
     if (ending.keep_alive) {
         ending.timeout_s = (uint32_t)apr_time_sec(s->keep_alive_timeout);

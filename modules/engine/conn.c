@@ -131,10 +131,20 @@ static void drop_input(client_t *w, size_t len)
 
 static size_t give(client_t *w, const char *bytes, size_t len)
 {
-    size_t taken = w->pub.codec->input(&w->pub, bytes, len);
+    size_t taken;
 
-    transport_count_in(w->transport, taken);
+    w->in_counted = 0;
+    taken = w->pub.codec->input(&w->pub, bytes, len);
+    transport_count_in(w->transport, taken > w->in_counted ? taken - w->in_counted : 0);
     return taken;
+}
+
+void conn_takes(conn_t *conn, size_t len)
+{
+    client_t *w = client_of(conn);
+
+    w->in_counted += len;
+    transport_count_in(w->transport, len);
 }
 
 static int sink(void *ctx, const char *bytes, size_t len)

@@ -132,5 +132,7 @@ int conn_hung_up(const conn_t *conn);
 
 /** Counts for the engine's page: an exchange of the express plane begins (+1), ends (-1). */
 void conn_exchanges(conn_t *conn, int by);
+/** From within input(): so many of the bytes are going to be taken; counted now (mod_logio), for who is logged before input() returns. */
+void conn_takes(conn_t *conn, size_t len);
 
 #endif

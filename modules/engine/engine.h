@@ -152,6 +152,7 @@ struct client {
     uint64_t sent_seen;
     char *in;                   /* read, and not taken; malloc */
     uint32_t in_len, in_room;
+    size_t in_counted;          /* of the bytes in input(): conn_takes() */
     char *again;                /* bytes that the classic plane reads again; malloc */
     size_t again_len;
     uint8_t at;                 /* conn_at_e */

@@ -199,7 +199,7 @@ size_t exchange_body(exchange_t *x, const char *bytes, size_t len)
     return taken;
 }
 
-static const fields_t *copy_trailers(exchange_t *x, const fields_t *trailers)
+const fields_t *exchange_copy_trailers(exchange_t *x, const fields_t *trailers)
 {
     answer_head_t head = { .fields = *trailers }, *copy = apr_palloc(x->pool, sizeof *copy);
 
@@ -217,7 +217,7 @@ void exchange_body_end(exchange_t *x, const fields_t *trailers)
         return;
     }
     if (trailers && trailers->count) {
-        x->body.trailers = copy_trailers(x, trailers);
+        x->body.trailers = exchange_copy_trailers(x, trailers);
     }
     exchange_enter(x);
     exchange_try_body_news(x);

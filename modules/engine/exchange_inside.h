@@ -49,6 +49,7 @@ typedef struct {
     int dropped;                /* its beginning is no longer kept */
     int full;                   /* the codec was told to wait */
     int held;                   /* not sent until the member says 100 */
+    int looked;                 /* held: what came together with the head is here */
     /* of the present try */
     int told_end;               /* all has been sent: origin_is_asked() */
     const fields_t *trailers;   /* what followed it; a copy in the pool; NULL: nothing */
@@ -135,6 +136,7 @@ struct exchange {
     uint64_t told_bytes, told_length; /* of the body, before filters; length: UINT64_MAX if not known */
     int status;                 /* as told, for the log */
     const answer_head_t *told;  /* a copy of the head, when somebody logs */
+    const fields_t *told_trailers; /* likewise */
     apr_table_t *error_headers;
 };
 
@@ -317,6 +319,8 @@ int exchange_body_begin(exchange_t *x, const member_ask_t *ask);
 int exchange_body_pump(exchange_t *x);
 /** The next try begins with the first byte again. */
 void exchange_body_rewind(exchange_t *x);
+/** In the pool; spans end in NUL. */
+const fields_t *exchange_copy_trailers(exchange_t *x, const fields_t *trailers);
 /** Nobody will ask for its beginning again. */
 void exchange_body_forget(exchange_t *x);
 

@@ -19,6 +19,39 @@ static void note_stream(const exchange_t *x, request_rec *r)
     }
 }
 
+/* What ap_set_keepalive() leaves with a request: what the codec has decided, for who logs it. */
+static void note_connection(const exchange_t *x, request_rec *r)
+{
+    const conn_rec *c = x->c;
+    const server_rec *s = r->server;
+    int timeout_s = (int)apr_time_sec(s->keep_alive_timeout);
+
+    if (x->told->body != BODY_NONE && x->told->body != BODY_LENGTH && x->head->minor == 1 && !r->header_only) {
+        apr_table_setn(r->headers_out, "Transfer-Encoding", "chunked");
+    }
+    if (c->keepalive != AP_CONN_KEEPALIVE) {
+        apr_table_setn(r->headers_out, "Connection", "close");
+        return;
+    }
+    if (x->head->keep_alive_said) {
+        apr_table_setn(r->headers_out, "Connection", "Keep-Alive");
+        apr_table_setn(r->headers_out, "Keep-Alive",
+                       s->keep_alive_max ? apr_psprintf(r->pool, "timeout=%d, max=%d", timeout_s, s->keep_alive_max - c->keepalives + 1)
+                                         : apr_psprintf(r->pool, "timeout=%d", timeout_s));
+    }
+}
+
+static void note_trailers(apr_table_t *to, const fields_t *trailers)
+{
+    uint32_t i;
+
+    for (i = 0; trailers && i < trailers->count; i++) {
+        const field_t *f = &trailers->field[i]; /* a copy, ends in NUL */
+
+        apr_table_addn(to, f->name.at, f->value.at);
+    }
+}
+
 void exchange_log(exchange_t *x)
 {
     request_rec *r;
@@ -47,8 +80,13 @@ void exchange_log(exchange_t *x)
     if (x->earned) {
         apr_table_setn(r->notes, "gate-earned", "1"); /* mod_gate_access has counted it */
     }
+    note_trailers(r->trailers_in, x->body.trailers);
+    note_trailers(r->trailers_out, x->told_trailers);
     if (x->stream) {
         note_stream(x, r);
+    }
+    else if (x->told && x->told->status != HTTP_SWITCHING_PROTOCOLS) {
+        note_connection(x, r);
     }
     aborted = x->c->aborted;
     if (x->gone || x->told_abort) {

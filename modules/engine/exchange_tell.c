@@ -66,6 +66,9 @@ void exchange_tell_end(exchange_t *x, const fields_t *trailers)
     }
     x->state = EXCHANGE_OVER;
     x->unflushed = 1;
+    if (x->logs && trailers && trailers->count) {
+        x->told_trailers = exchange_copy_trailers(x, trailers);
+    }
     if (x->output) {
         exchange_output_end(x);
         return;

@@ -383,13 +383,35 @@ static void connect_member(exchange_t *x)
 
 /*
  * As mod_proxy_http: so much of a body is awaited before the member is asked, and all of it if it is no more. One that answers while it is
- * asked is asked at once: the client may wait for its answer before it sends more.
+ * asked is asked at once: the client may wait for its answer before it sends more. So does a client that expects 100 (Continue): of it what
+ * has come already is looked at, where that decides between length and chunks.
  */
 static int is_fetched(const exchange_t *x)
 {
     const exchange_body_t *body = &x->body;
 
-    return !body->present || origin_is_duplex(x->try->member) || body->ended || body->held || body->len >= EXCHANGE_PREFETCH_BYTES || body->dropped;
+    if (!body->present || origin_is_duplex(x->try->member) || body->ended || body->len >= EXCHANGE_PREFETCH_BYTES || body->dropped) {
+        return 1;
+    }
+    return body->held && (x->head->body == BODY_LENGTH || body->looked);
+}
+
+static void fetched(exchange_t *x)
+{
+    waited_for_client(x);
+    exchange_try_clock(x);
+    connect_member(x);
+}
+
+/* What came with the head has been read. */
+static void on_looked(wheel_timer_t *timer)
+{
+    exchange_t *x = of_timer(timer);
+
+    exchange_enter(x);
+    x->body.looked = 1;
+    fetched(x);
+    exchange_leave(x);
 }
 
 static void begin_try(exchange_t *x)
@@ -403,6 +425,10 @@ static void begin_try(exchange_t *x)
     }
     x->state = EXCHANGE_PREFETCH;
     wait_for_client(x);
+    if (x->body.held) {
+        x->timer.fired = on_looked;
+        loop_timer_set(x->loop, &x->timer, loop_now(x->loop));
+    }
     tell_room(x);
 }
 
@@ -472,8 +498,7 @@ void exchange_try_body_news(exchange_t *x)
     switch (x->state) {
     case EXCHANGE_PREFETCH:
         if (is_fetched(x)) {
-            waited_for_client(x);
-            connect_member(x);
+            fetched(x);
         }
         else {
             tell_room(x);

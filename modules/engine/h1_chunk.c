@@ -3,6 +3,7 @@
  */
 #include "h1_chunk.h"
 
+#define PIECE_MAX 8192 /* of a line: httpd judges what it has then (HUGE_STRING_LEN) */
 #define BLANKS_MAX 10 /* between size and end of line or extension: RFC 9112 has none, RFC 2616 implied them, httpd lets ten pass */
 
 enum { FIRST, DIGITS, BLANKS, EXTENSION, LINE_LF, DATA, DATA_CR, DATA_LF, TRAILERS };
@@ -87,6 +88,27 @@ static h1_chunk_e read_between(h1_chunk_t *c, char ch)
     }
 }
 
+/* A line is judged when it is whole, as httpd does, which reads lines: by what was found first, else by its length. */
+static h1_chunk_e read_byte(h1_chunk_t *c, char ch)
+{
+    int was_between = c->state == DATA_CR || c->state == DATA_LF;
+
+    if (c->verdict == H1_CHUNK_MORE) {
+        c->verdict = (uint8_t)read_between(c, ch);
+    }
+    c->line++;
+    if (ch != '\n' && c->line % PIECE_MAX != 0) {
+        return H1_CHUNK_MORE;
+    }
+    if (c->verdict == H1_CHUNK_MORE && c->line > c->line_max) {
+        return H1_CHUNK_LARGE;
+    }
+    if (was_between) {
+        c->line = 0;
+    }
+    return (h1_chunk_e)c->verdict;
+}
+
 h1_chunk_e h1_chunk_next(h1_chunk_t *c, const char *at, size_t len, size_t *used, span_t *run)
 {
     size_t i = 0;
@@ -98,14 +120,10 @@ h1_chunk_e h1_chunk_next(h1_chunk_t *c, const char *at, size_t len, size_t *used
             *used = i;
             return H1_CHUNK_TRAILERS;
         }
-        said = read_between(c, at[i++]);
+        said = read_byte(c, at[i++]);
         if (said != H1_CHUNK_MORE) {
             *used = i;
             return said;
-        }
-        if (++c->line > c->line_max) {
-            *used = i;
-            return H1_CHUNK_LARGE;
         }
     }
     *used = i;

@@ -3,7 +3,7 @@
  * Depends: h1_parse.h (trailers), libc only.
  * Memory:  the decoder is a small struct of the caller's; runs of data borrow from the bytes given.   Locking: none.
  * As strict as httpd's own filter with HttpProtocolOptions Strict: hex digits, up to ten blanks, an extension without controls, CR LF; a
- * line no longer than LimitRequestFieldSize; no chunk of 2^63 bytes or more.
+ * line no longer than LimitRequestFieldSize; no chunk of 2^63 bytes or more. As httpd, which reads lines, it says so when the line is whole.
  * Sources: RFC 9112, 7.1.
  */
 #ifndef ENGINE_H1_CHUNK_H
@@ -13,9 +13,10 @@
 
 typedef struct {
     uint64_t left;              /* bytes of the present chunk that are still to come */
-    uint32_t line;              /* bytes since the last chunk's data: what the limit is for */
+    uint32_t line;              /* bytes of the present line: what the limit is for */
     uint32_t line_max;
     uint8_t digits, blanks;
+    uint8_t verdict;            /* h1_chunk_e: of the present line, told at its end */
     uint8_t state;
 } h1_chunk_t;
 

@@ -34,18 +34,31 @@ static void put(client_t *w, apr_bucket_brigade *bb, size_t len)
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_transient_create(w->handover.given, len, bb->bucket_alloc));
 }
 
-static apr_status_t give_line(client_t *w, apr_bucket_brigade *bb)
+static apr_status_t give_back(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block, apr_off_t readbytes);
+
+/* A line that is not whole yet is read to its end, if whoever reads can wait for that. */
+static apr_status_t give_line(ap_filter_t *f, client_t *w, apr_bucket_brigade *bb, apr_read_type_e block)
 {
     handover_t *h = &w->handover;
     const char *end = memchr(h->given, '\n', h->given_len);
     size_t len = end ? (size_t)(end - h->given) + 1 : h->given_len;
+    apr_bucket_brigade *rest;
+    apr_status_t rv;
 
-    if (len > HUGE_STRING_LEN) {
+    if (len >= HUGE_STRING_LEN) {
         len = HUGE_STRING_LEN; /* who reads lines asks again, and has a limit */
+        end = h->given;
     }
     put(w, bb, len);
     use(w, len);
-    return APR_SUCCESS;
+    if (end || block != APR_BLOCK_READ) {
+        return APR_SUCCESS;
+    }
+    rest = apr_brigade_create(f->c->pool, f->c->bucket_alloc);
+    rv = give_back(f, rest, AP_MODE_GETLINE, block, 0);
+    APR_BRIGADE_CONCAT(bb, rest);
+    apr_brigade_destroy(rest);
+    return rv;
 }
 
 static apr_status_t give_bytes(client_t *w, apr_bucket_brigade *bb, apr_off_t most)
@@ -122,7 +135,7 @@ static apr_status_t give_back(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_m
     }
     switch (mode) {
     case AP_MODE_GETLINE:
-        return give_line(w, bb);
+        return give_line(f, w, bb, block);
     case AP_MODE_READBYTES:
         return give_bytes(w, bb, readbytes);
     case AP_MODE_SPECULATIVE:

@@ -80,7 +80,8 @@ static void tell_head(output_t *o, int whole, uint64_t length)
     if (r->content_type) {
         apr_table_setn(r->headers_out, "Content-Type", ap_make_content_type(r, r->content_type)); /* as httpd's header filter does */
     }
-    if (whole && !(length == 0 && r->header_only) && (o->head.body == BODY_NONE || apr_table_get(r->headers_out, "Content-Length"))) {
+    if (whole && !(length == 0 && (r->header_only || AP_STATUS_IS_HEADER_ONLY(r->status)))
+        && (o->head.body == BODY_NONE || apr_table_get(r->headers_out, "Content-Length"))) {
         /* else it comes last, after Header lines: the codec's */
         apr_table_set(r->headers_out, "Content-Length", apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)length));
     }

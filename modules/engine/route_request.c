@@ -393,8 +393,12 @@ void route_request_answer(request_rec *r, const answer_head_t *told)
     apr_table_clear(r->headers_out);
     for (i = 0; i < told->fields.count; i++) {
         const field_t *f = &told->fields.field[i];
-        const char *value = borrow(r->pool, f->value);
+        const char *value;
 
+        if (f->hop) {
+            continue;
+        }
+        value = borrow(r->pool, f->value);
         apr_table_addn(r->headers_out, borrow(r->pool, f->name), value);
         if (f->known == FIELD_CONTENT_TYPE) {
             r->content_type = value;
@@ -474,7 +478,8 @@ void route_request_told(request_rec *r, const answer_head_t *told)
     if (told->fields.first[FIELD_VARY]) {
         fold_vary(r);
     }
-    if (told->body == BODY_LENGTH && !apr_table_get(r->headers_out, "Content-Length")) {
+    if (told->body == BODY_LENGTH && !(told->length == 0 && (r->header_only || AP_STATUS_IS_HEADER_ONLY(told->status)))
+        && !apr_table_get(r->headers_out, "Content-Length")) {
         ap_set_content_length(r, (apr_off_t)told->length); /* as its filter does, when all has come at once */
     }
     apr_table_unset(r->headers_out, "Date"); /* httpd writes these two by themselves */

@@ -95,8 +95,7 @@ class Recorder:
         sock.sendall(self.answer)
         return not self.closes
 
-    @staticmethod
-    def _lines(file):
+    def _lines(self, file):
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             line = file.readline()

@@ -168,6 +168,11 @@ void conn_classic(conn_t *conn, const conn_classic_t *ask)
              ask->body_gone ? "gone" : "", ask->env ? "|env" : "");
 }
 
+void conn_takes(conn_t *conn, size_t len)
+{
+    (void)conn, (void)len;
+}
+
 void conn_exchanges(conn_t *conn, int by)
 {
     (void)conn;

@@ -336,7 +336,7 @@ static void test_early_answer(void **state)
     assert_int_equal(w.phase, CONN_IDLE);
     feed("POST /d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n12");
     answer(OK2);
-    feed("34bad");
+    feed("34bad\n");
     assert_int_equal(w.closed, 1);
 }
 
@@ -345,7 +345,7 @@ static void test_bad_bodies(void **state)
     static const struct {
         const char *body, *said;
     } bad[] = {
-        {"5\r\nhello0\r\n", "[POST /a]hello(bad 400)(end 0)"}, {"x", "[POST /a](bad 400)(end 0)"}, {"8000000000000000\r\n", "[POST /a](bad 413)(end 0)"},
+        {"5\r\nhello0\r\n", "[POST /a]hello(bad 400)(end 0)"}, {"x\n", "[POST /a](bad 400)(end 0)"}, {"8000000000000000\r\n", "[POST /a](bad 413)(end 0)"},
         {"0\r\nA b: c\r\n\r\n", "[POST /a](bad 400)(end 0)"}, {"1\nx", "[POST /a](bad 400)(end 0)"},
     };
 

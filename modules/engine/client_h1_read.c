@@ -71,6 +71,7 @@ static const char *begin_exchange(client_t *client, const char *bytes, request_h
     }
     ask.path = found.path;
     ask.refused = found.refused;
+    ask.refused_in = (int)found.refused_in;
     client->type = ask.content_type = found.content_type;
     ask.begun_usec = client->head_usec;
     ask.begun_wall = client_wall(client, client->head_usec);

@@ -82,6 +82,7 @@ static const char *begin_exchange(h2_stream_t *s)
     }
     ask.path = found.path;
     ask.refused = found.refused;
+    ask.refused_in = (int)found.refused_in;
     ask.content_type = found.content_type;
     ask.begun_usec = s->begun_usec;
     ask.stream = (uint32_t)s->id;

@@ -106,6 +106,7 @@ exchange_t *exchange_make(const exchange_ask_t *ask)
     x->path = ask->path;
     x->content_type = ask->content_type;
     x->refused = (uint16_t)ask->refused;
+    x->refused_in = (uint8_t)ask->refused_in;
     x->begun_usec = ask->begun_usec;
     x->begun_wall = ask->begun_wall;
     x->stream = ask->stream;

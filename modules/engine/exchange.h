@@ -68,7 +68,8 @@ typedef struct {
     const struct route *route;
     const request_head_t *head; /* borrowed until exchange_begin() returns; what is needed longer is copied by the exchange */
     span_t path;                /* likewise; as route_find() gave it: path and query for the member */
-    int refused;                /* route_found_t: it is not let in: this status; 0 */
+    int refused;                /* route_found_t: it is not let in, or redirected: this status; 0 */
+    int refused_in;             /* likewise: route_phase_e */
     const char *content_type;   /* for an answer that has none (route_found_t); lives as long as the route; NULL */
     int64_t begun_usec;         /* monotonic, when the first byte of the head was read */
     apr_time_t begun_wall;

@@ -1,5 +1,5 @@
 /*
- * exchange_refuse.c - refusals (Require, GateBan, GateLimit) that are told on the loop: httpd's own function makes the page, on a request as
+ * exchange_refuse.c - refusals (Require, GateBan, GateLimit) and what RewriteRules answer (redirects, [F], [G]), which are told on the loop: httpd's own function makes the page, on a request as
  * it is in the phase in which the classic plane refuses. What more is to be done (an ErrorDocument elsewhere, a body that nobody reads) is
  * the classic plane's.
  */
@@ -25,7 +25,7 @@ static int phase_of(const exchange_t *x, int status, route_phase_e *phase)
         *phase = ROUTE_PHASE_TRANSLATE;
         return 1;
     }
-    *phase = ROUTE_PHASE_ACCESS;
+    *phase = (route_phase_e)x->refused_in;
     return x->refused && x->refused == status;
 }
 
@@ -56,19 +56,31 @@ static void tell_page(exchange_t *x, request_rec *r, int status, apr_table_t *he
     exchange_tell_flush(x);
 }
 
+/* Is it so in that phase? @return 0: the page is for the classic plane */
+static int stands(request_rec *r, int status, route_phase_e phase)
+{
+    const char *page = ap_response_code_string(r, ap_index_of_response(status));
+
+    if (page && *page != '"') {
+        return 0;
+    }
+    return phase == ROUTE_PHASE_ACCESS ? route_request_access(r) == status : phase != ROUTE_PHASE_RULES || route_request_rules(r) == status;
+}
+
 int exchange_refuse(exchange_t *x, int status, apr_table_t *headers)
 {
     route_phase_e phase;
     request_rec *r;
-    const char *page;
 
     if (x->body.present || x->told_head || x->hearer || x->route->needs & ELIGIBLE_ASK || !phase_of(x, status, &phase)) {
         return 0;
     }
     r = request_in(x, phase);
-    page = ap_response_code_string(r, ap_index_of_response(status));
-    if ((page && *page != '"') || (phase == ROUTE_PHASE_ACCESS && route_request_access(r) != status)) {
-        return 0;
+    if (!stands(r, status, phase)) {
+        if (phase == ROUTE_PHASE_RULES) { /* the status alone would not do */
+            exchange_tell_classic(x, 0, NULL);
+        }
+        return phase == ROUTE_PHASE_RULES;
     }
     x->earned |= phase == ROUTE_PHASE_QUICK; /* who is banned already earns nothing by it */
     tell_page(x, r, status, exchange_stages_headers(x, status, headers));

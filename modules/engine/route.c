@@ -451,9 +451,17 @@ const route_t *route_find(route_client_t *client, server_rec *server, request_he
     if (!route) {
         return NULL;
     }
-    if ((found->why = route->why) != NULL
-        || (view->rewrites && (found->why = route_rewrite(client, server, set->conf, view->eligible->whole.needs, head)) != NULL)
-        || (found->why = route_path_make(table, route, head, &found->path, &mapped)) != NULL
+    if ((found->why = route->why) != NULL || (found->why = route_odd_sender(client, route, head)) != NULL
+        || (view->rewrites
+            && (found->why = route_rewrite(client, server, set->conf, view->eligible->whole.needs, head, &found->refused)) != NULL)) {
+        return NULL;
+    }
+    if (found->refused && !(route->needs & ELIGIBLE_ASK)) {
+        found->path = head->path;
+        found->refused_in = ROUTE_PHASE_RULES;
+        return route;
+    }
+    if ((found->why = found->refused ? "RewriteRule" : NULL) != NULL || (found->why = route_path_make(table, route, head, &found->path, &mapped)) != NULL
         || (found->why = route_object(client, route, head, mapped, found)) != NULL) {
         return NULL;
     }

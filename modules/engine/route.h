@@ -56,11 +56,20 @@ route_client_t *route_client(loop_t *loop, conn_rec *c);
 /** Finds the vhost by the Host. @return NULL: the classic plane has to say (bad or missing Host, not an origin-form target, mod_ssl objects) */
 server_rec *route_server(route_client_t *client, const request_head_t *head);
 
+/* Phases in which requests are refused. */
+typedef enum {
+    ROUTE_PHASE_QUICK,          /* quick_handler: nothing but the server is known */
+    ROUTE_PHASE_TRANSLATE,      /* before translate_name: its <Location> sections are known */
+    ROUTE_PHASE_RULES,          /* translate_name, by mod_rewrite's rules, which redirect too */
+    ROUTE_PHASE_ACCESS          /* Require: all is known, fixups have not run */
+} route_phase_e;
+
 typedef struct {
     span_t path;                /* for the member, query included: borrowed from head, or from a buffer that the next call changes */
     const char *why;            /* when there is no route: why this request is classic although its route may be express: "Range", .. */
     const char *content_type;   /* for an answer without one: what mod_mime makes of the path; NULL */
-    int refused;                /* with a route: Require does not let it in, and its page of this status is a plain one; 0 */
+    int refused;                /* with a route: it is answered with this status, and its page is a plain one, by: */
+    route_phase_e refused_in;   /* .. ROUTE_PHASE_RULES (a redirect, [F], [G]) or ROUTE_PHASE_ACCESS (Require) */
 } route_found_t;
 
 /**
@@ -105,16 +114,11 @@ const char *route_reverse(const route_t *route, request_rec *r, const char *name
 request_rec *route_request(const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *p, apr_time_t begun,
                            const route_ready_t *ready);
 
-/* Phases in which requests are refused. */
-typedef enum {
-    ROUTE_PHASE_QUICK,          /* quick_handler: nothing but the server is known */
-    ROUTE_PHASE_TRANSLATE,      /* before translate_name: its <Location> sections are known */
-    ROUTE_PHASE_ACCESS          /* Require: all is known, fixups have not run */
-} route_phase_e;
-
-/** As it stands in that phase. head: as the client sent it */
+/** As it stands in that phase; for ROUTE_PHASE_RULES before the rules have run. head: as the client sent it */
 request_rec *route_request_in_phase(const route_t *route, conn_rec *c, const request_head_t *head, apr_pool_t *p, apr_time_t begun,
                                     const route_ready_t *ready, route_phase_e phase);
+/** mod_rewrite's rules. @return DECLINED and the like, or the status; Location is in headers_out */
+int route_request_rules(request_rec *r);
 /** Order, Allow, Deny and Require, by httpd's modules. @return OK, or the status */
 int route_request_access(request_rec *r);
 

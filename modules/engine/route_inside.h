@@ -73,9 +73,11 @@ int route_rewrite_is_told(const server_rec *server);
 /**
  * @param conf   server and sections, without <Proxy>
  * @param needs  of the server
- * @return NULL: the rules leave the request alone, but for variables; or why the classic plane has to run them
+ * @param status set to that of their answer, if they give one (a redirect, [F], [G]) whose page is a plain one; else 0
+ * @return NULL: the rules leave the request alone, but for variables, or *status says it; or why the classic plane has to run them
  */
-const char *route_rewrite(const route_client_t *client, const server_rec *server, ap_conf_vector_t *conf, unsigned needs, const request_head_t *head);
+const char *route_rewrite(const route_client_t *client, const server_rec *server, ap_conf_vector_t *conf, unsigned needs, const request_head_t *head,
+                          int *status);
 /** Sets the variables that the rules set, on a request that they leave alone. */
 void route_rewrite_env(request_rec *r, const route_t *route);
 
@@ -219,7 +221,9 @@ const char *route_path_make(route_table_t *table, const route_t *route, const re
 const char *route_odd_request(const request_head_t *head);
 /** For its path, which is set to what httpd has in r->uri (in other). */
 const char *route_odd_path(const server_rec *server, request_head_t *head, route_path_t *other);
-/** For what the route asks of it: who sends it, over what. Sets found->content_type. */
+/** For who sends it. */
+const char *route_odd_sender(const route_client_t *client, const route_t *route, const request_head_t *head);
+/** For what the route asks of it: over what it came, whether it is let in. Sets found->content_type, and found->refused. */
 const char *route_object(route_client_t *client, const route_t *route, const request_head_t *head, span_t mapped, route_found_t *found);
 
 #endif

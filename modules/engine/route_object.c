@@ -77,8 +77,8 @@ const char *route_odd_path(const server_rec *server, request_head_t *head, route
     return NULL;
 }
 
-/* Require, Allow and Deny, by httpd's own modules. @return 1 admitted; 0: *refused is the status if its page is a plain one */
-static int is_allowed(route_client_t *client, const route_t *route, const request_head_t *head, int *refused)
+/* Require, Allow and Deny, by httpd's own modules. @return 1 admitted; 0: found->refused is the status if its page is a plain one */
+static int is_allowed(route_client_t *client, const route_t *route, const request_head_t *head, route_found_t *found)
 {
     int64_t now = loop_now(client->table->loop);
     route_ready_t ready = { 0 };
@@ -98,9 +98,10 @@ static int is_allowed(route_client_t *client, const route_t *route, const reques
         r->useragent_addr = ready.addr;
     }
     route_set_env_if(r, head, 0, route); /* what Require env can see; SetEnv comes later */
+    found->refused_in = ROUTE_PHASE_ACCESS;
     rc = route_request_access(r);
     page = rc == HTTP_FORBIDDEN ? ap_response_code_string(r, ap_index_of_response(rc)) : NULL;
-    *refused = rc == HTTP_FORBIDDEN && (!page || *page == '"') && head->body == BODY_NONE ? rc : 0;
+    found->refused = rc == HTTP_FORBIDDEN && (!page || *page == '"') && head->body == BODY_NONE ? rc : 0;
     apr_pool_clear(client->table->scratch);
     if (rc != OK) {
         return 0;
@@ -112,31 +113,37 @@ static int is_allowed(route_client_t *client, const route_t *route, const reques
     return 1;
 }
 
-const char *route_object(route_client_t *client, const route_t *route, const request_head_t *head, span_t mapped, route_found_t *found)
+const char *route_odd_sender(const route_client_t *client, const route_t *route, const request_head_t *head)
 {
-    route_table_t *table = client->table;
     const field_t *agent;
-    const char *why = NULL;
 
     if (route->env->browsers) {
         agent = fields_known(&head->fields, FIELD_USER_AGENT);
         if (agent && head->fields.repeated && fields_next(&head->fields, agent)) {
             return "more than one User-Agent";
         }
-        if (route_agents_match(table->agents, route->env->browsers, agent ? &agent->value : NULL)) {
+        if (route_agents_match(client->table->agents, route->env->browsers, agent ? &agent->value : NULL)) {
             return "BrowserMatch knows this User-Agent";
         }
     }
+    if (route->needs & ELIGIBLE_REMOTE && !route_remote_is_plain(route, head)) {
+        return "RemoteIPHeader's field is no list of addresses";
+    }
+    return NULL;
+}
+
+const char *route_object(route_client_t *client, const route_t *route, const request_head_t *head, span_t mapped, route_found_t *found)
+{
+    route_table_t *table = client->table;
+    const char *why = NULL;
+
     if (!route_types_look(table->types, route, client->c, head, mapped, table->scratch, &found->content_type, &why)) {
         return why;
     }
     if (route->needs & ELIGIBLE_TLS && !client->tls) {
         return "SSLRequireSSL";
     }
-    if (route->needs & ELIGIBLE_REMOTE && !route_remote_is_plain(route, head)) {
-        return "RemoteIPHeader's field is no list of addresses";
-    }
-    if (route->needs & ELIGIBLE_AUTHZ && !is_allowed(client, route, head, &found->refused) && !found->refused) {
+    if (route->needs & ELIGIBLE_AUTHZ && !is_allowed(client, route, head, found) && !found->refused) {
         return "access is not simply granted";
     }
     return NULL;

@@ -372,6 +372,11 @@ request_rec *route_request_in_phase(const route_t *route, conn_rec *c, const req
     return r;
 }
 
+int route_request_rules(request_rec *r)
+{
+    return route_hooks.rewrite ? route_hooks.rewrite(r) : DECLINED;
+}
+
 int route_request_access(request_rec *r)
 {
     int rc = route_hooks.access_compat ? route_hooks.access_compat(r) : OK;

@@ -323,6 +323,7 @@ def test_rewriting(pairs_of_paths):
     counted = collections.Counter((line["status"], line["uri"], line["query"]) for line in lines)
     assert not [line for line, times in counted.items() if times % 2], "both planes write the same into the log"
     assert {301, 302, 403, 404, 405, 200} <= {line["status"] for line in lines}
+    assert {(301, "express"), (302, "express"), (403, "express")} <= {(line["status"], line["plane"]) for line in lines}, "rules answer on the loop"
 
 
 def test_ranges(pairs_of_paths):

@@ -41,7 +41,7 @@ LIBS_health = libcurl libcrypto
 
 # --- cache: shared-memory store, variants, purges -----------------------------------------
 GLUE_cache += mod_gate_cache.c cache_config.c cache_lookup.c cache_fetch.c cache_answer.c cache_filter.c cache_member.c
-GLUE_cache += cache_door.c cache_loop.c
+GLUE_cache += cache_door.c cache_loop.c cache_direct.c
 GLUE_cache += cache_bucket.c cache_wait.c cache_worker.c cache_purge.c cache_section.c
 LOGIC_cache += evict.c space.c store.c store_write.c store_repair.c fill.c purge.c
 LOGIC_cache += look.c block.c desk.c keep.c keep_join.c

@@ -156,6 +156,15 @@ void cache_status(request_rec *r, cache_request_t *c, apr_table_t *headers, cons
 /** RFC 9110, 13: 304 or 412 instead of the selected answer. @return HTTP_OK, or that status */
 int cache_condition(const cache_request_t *c, const apr_table_t *headers);
 
+/* ---- cache_direct.c ------------------------------------------------------------------------------------------------------- */
+
+/** In post_config. */
+void cache_direct_find_filters(void);
+/** In child_init, when this process has its seat. */
+void cache_direct_start(apr_pool_t *pchild);
+/** A GET in the handler phase, by the short way. @return 0: it is not for that, nothing was done */
+int cache_direct(request_rec *r, const cache_dir_conf_t *conf);
+
 /* ---- cache_bucket.c ------------------------------------------------------------------------------------------------------- */
 
 /** Appends a held body to a brigade; the pin is the buckets' from then on. */
@@ -207,6 +216,10 @@ int64_t cache_purge(apr_pool_t *p, gate_purge_e kind, const char *what, const ch
 /* ---- cache_door.c --------------------------------------------------------------------------------------------------------- */
 
 void cache_door_register(void);
+/** A desk of this process's store. @return NULL: there is none */
+gate_cache_desk_t *cache_desk_make(apr_pool_t *p, unsigned entries);
+/** The client gets it: counted, and its object is kept the longer for it. */
+void cache_take(gate_cache_hit_t *hit);
 
 /* ---- cache_loop.c: fetches on event loops ---------------------------------------------------------------------------------- */
 

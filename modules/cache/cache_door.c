@@ -12,11 +12,16 @@ static void make_codings(const gate_cache_place_t *place, uint64_t hash, gate_re
     cache_codings(((const cache_dir_conf_t *)place->conf)->compress, hash, head);
 }
 
-static gate_cache_desk_t *desk(apr_pool_t *p)
+gate_cache_desk_t *cache_desk_make(apr_pool_t *p, unsigned entries)
 {
     gate_desk_ops_t ops = { ap_get_server_banner(), ap_get_status_line, make_codings };
 
-    return cache_store && gate_store_seat(cache_store) >= 0 ? gate_desk_create(p, cache_store, &ops) : NULL;
+    return cache_store && gate_store_seat(cache_store) >= 0 ? gate_desk_create(p, cache_store, &ops, entries) : NULL;
+}
+
+static gate_cache_desk_t *desk(apr_pool_t *p)
+{
+    return cache_desk_make(p, GATE_DESK_ENTRIES);
 }
 
 /* What only a request in httpd's phases can tell. */
@@ -62,7 +67,7 @@ static gate_cache_e look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, i
     return gate_desk_look(desk, ask, now_usec, hit, pass);
 }
 
-static void take(gate_cache_hit_t *hit)
+void cache_take(gate_cache_hit_t *hit)
 {
     if (hit->counted) {
         return;
@@ -183,7 +188,7 @@ static void failed(gate_cache_pass_t *pass, apr_pool_t *p, int status, apr_table
 static const gate_cache_door_t *gate_cache_door(void)
 {
     static gate_cache_door_t door = { .desk = desk, .place = place, .unkeyed = gate_unkeyed, .look = look, .change = change,
-                                      .passing = passing, .answered = answered, .failed = failed, .take = take, .piece = piece,
+                                      .passing = passing, .answered = answered, .failed = failed, .take = cache_take, .piece = piece,
                                       .done = done };
 
     cache_loop_door(&door);

@@ -45,7 +45,8 @@ struct gate_cache_desk {
     gate_cc_t nothing;            /* asked by a request that has no Cache-Control */
     gate_desk_counts_t counts;
     entry_t *loose;               /* the last one that was not to be remembered */
-    entry_t *entry[GATE_DESK_ENTRIES];
+    unsigned entries;
+    entry_t **entry;
     uint64_t key[GATE_DESK_KEY_BYTES / sizeof(uint64_t)];
     uint32_t key_len;
     int scribbled;                /* something is in scratch */
@@ -56,7 +57,7 @@ static apr_status_t forget_all(void *desk_)
 {
     gate_cache_desk_t *desk = desk_;
 
-    for (size_t i = 0; i < GATE_DESK_ENTRIES; i++) {
+    for (unsigned i = 0; i < desk->entries; i++) {
         free(desk->entry[i]);
         desk->entry[i] = NULL;
     }
@@ -65,12 +66,14 @@ static apr_status_t forget_all(void *desk_)
     return APR_SUCCESS;
 }
 
-gate_cache_desk_t *gate_desk_create(apr_pool_t *p, gate_store_t *store, const gate_desk_ops_t *ops)
+gate_cache_desk_t *gate_desk_create(apr_pool_t *p, gate_store_t *store, const gate_desk_ops_t *ops, unsigned entries)
 {
     gate_cache_desk_t *desk = apr_pcalloc(p, sizeof *desk);
 
     desk->store = store;
     desk->ops = *ops;
+    desk->entries = entries;
+    desk->entry = apr_pcalloc(p, entries * sizeof(entry_t *));
     /* nobody outside can tell who will meet whom in a place */
     desk->seed = gate_store_hash(store, "desk", 4);
     apr_pool_create(&desk->scratch, p);
@@ -151,7 +154,7 @@ static uint64_t hash_memo_key(const gate_cache_desk_t *desk)
 static entry_t *recall(const gate_cache_desk_t *desk, uint64_t hash)
 {
     for (int way = 0; way < 2; way++) {
-        entry_t *e = desk->entry[(hash % (GATE_DESK_ENTRIES / 2)) * 2 + (unsigned)way];
+        entry_t *e = desk->entry[(hash % (desk->entries / 2)) * 2 + (unsigned)way];
 
         if (e && e->memo_hash == hash && e->memo_len == desk->key_len && !memcmp(e->bytes, desk->key, desk->key_len)) {
             return e;
@@ -163,7 +166,7 @@ static entry_t *recall(const gate_cache_desk_t *desk, uint64_t hash)
 /* The newcomer takes the first place, who stood there the second. */
 static void remember(gate_cache_desk_t *desk, entry_t *e)
 {
-    entry_t **pair = &desk->entry[(e->memo_hash % (GATE_DESK_ENTRIES / 2)) * 2];
+    entry_t **pair = &desk->entry[(e->memo_hash % (desk->entries / 2)) * 2];
 
     free(pair[1]);
     pair[1] = pair[0];
@@ -172,7 +175,7 @@ static void remember(gate_cache_desk_t *desk, entry_t *e)
 
 static void forget(gate_cache_desk_t *desk, entry_t *e)
 {
-    entry_t **pair = &desk->entry[(e->memo_hash % (GATE_DESK_ENTRIES / 2)) * 2];
+    entry_t **pair = &desk->entry[(e->memo_hash % (desk->entries / 2)) * 2];
 
     pair[pair[0] == e ? 0 : 1] = NULL;
     free(e);

@@ -7,7 +7,7 @@
  *         stands still. When that has moved, the search is made again by the entry's own key, and mostly finds the same object.
  *         Not remembered is what a Vary by other fields than Accept-Encoding decides about, nor what was purged softly.
  *         That nothing is stored and answers are known to pass (fill.h) is remembered likewise.
- * BOUND   GATE_DESK_ENTRIES entries of GATE_DESK_ENTRY_BYTES at most. A client that asks for much pushes out what others asked for:
+ * BOUND   so many entries (GATE_DESK_ENTRIES for a loop) of GATE_DESK_ENTRY_BYTES at most. A client that asks for much pushes out what others asked for:
  *         they pay a search, no more.
  * Memory:  entries are malloc'ed and go with the desk's pool.
  * Locking: a desk is its thread's.
@@ -39,7 +39,8 @@ typedef struct {
     void (*codings)(const gate_cache_place_t *place, uint64_t hash, gate_ref_t head);
 } gate_desk_ops_t;
 
-gate_cache_desk_t *gate_desk_create(apr_pool_t *p, gate_store_t *store, const gate_desk_ops_t *ops);
+/** @param entries  how many it remembers at most, an even number */
+gate_cache_desk_t *gate_desk_create(apr_pool_t *p, gate_store_t *store, const gate_desk_ops_t *ops, unsigned entries);
 gate_cache_e gate_desk_look(gate_cache_desk_t *desk, const gate_cache_ask_t *ask, int64_t now_usec, gate_cache_hit_t *hit,
                             gate_cache_pass_t *pass);
 uint64_t gate_desk_piece(const gate_store_t *store, const gate_cache_hit_t *hit, uint64_t offset, const char **data);

@@ -143,6 +143,9 @@ static int handler(request_rec *r)
     if (!conf->on) {
         return DECLINED;
     }
+    if (cache_direct(r, conf)) {
+        return OK;
+    }
     c = cache_request_make(r, conf);
     if (r->method_number != M_GET) {
         return write_through(r, c);
@@ -227,6 +230,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     /* before the fork: a child that takes a dead one's seat sweeps it before its own child_init hooks run */
     gate_seat_on_sweep(sweep, cache_store);
     cache_name_servers(pconf, s);
+    cache_direct_find_filters();
     gate_arena_on_validate(gate_core()->arena, "cache", gate_store_validate, cache_store);
     cache_section_register();
     return OK;
@@ -244,6 +248,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     own_row = (gate_cache_row_t *)gate_store_table(cache_store, GATE_TABLE_COUNT, NULL) + gate_store_seat(cache_store);
+    cache_direct_start(pchild);
     cache_workers_start(pchild, s);
 }
 

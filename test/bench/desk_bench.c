@@ -136,7 +136,7 @@ static double measure(what_e what, int objects)
         double ns;
 
         apr_pool_create(&p, pool);
-        desk = gate_desk_create(p, store, &ops);
+        desk = gate_desk_create(p, store, &ops, GATE_DESK_ENTRIES);
         for (int i = 0; i < objects && what != FULL; i++) {
             one(desk, &ask, targets[i], gate_mono_usec());
         }
@@ -151,7 +151,7 @@ static double measure(what_e what, int objects)
                 else if (what == FULL && n % (unsigned)objects == 0) {
                     int64_t t = gate_mono_usec();
                     apr_pool_clear(p);
-                    desk = gate_desk_create(p, store, &ops);
+                    desk = gate_desk_create(p, store, &ops, GATE_DESK_ENTRIES);
                     aside += gate_mono_usec() - t;
                 }
                 one(desk, &ask, targets[n % (unsigned)objects], begin);

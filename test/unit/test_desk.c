@@ -47,7 +47,7 @@ static int setup(void **state)
 {
     (void)state;
     store_world_make(&w, 4 << 20, 256 << 10, 4);
-    desk = gate_desk_create(w.pool, w.store, &ops);
+    desk = gate_desk_create(w.pool, w.store, &ops, GATE_DESK_ENTRIES);
     place = (gate_cache_place_t){ .rule = { NULL, 0, 1, 0 }, .server = "vhost", .handler = "proxy-server", .base = "proxy:gate://app" };
     request = apr_table_make(w.pool, 8);
     view = (gate_view_t){ .method = "GET", .scheme = "http", .host = "example.com", .port = 80, .path = "/" };
@@ -596,7 +596,7 @@ static void test_memory_never_differs(void **state)
         }
         a = get(o.target);
         apr_pool_create(&p, w.pool);
-        fresh = gate_desk_create(p, w.store, &ops);
+        fresh = gate_desk_create(p, w.store, &ops, GATE_DESK_ENTRIES);
         b = ask_at(fresh, o.target, 0, NOW);
         assert_int_equal(a.how, b.how);
         assert_string_equal(a.head, b.head);

@@ -242,6 +242,18 @@ void member_close(member_t *m)
     }
 }
 
+void pair_open(world_t *w, member_t *m, const origins_rules_t *rules, member_serve_t serve, void *ctx)
+{
+    world_open(w, rules);
+    member_open(m, w, serve, ctx);
+}
+
+void pair_close(world_t *w, member_t *m)
+{
+    member_close(m);
+    world_close(w);
+}
+
 int member_head(int fd)
 {
     char last[4] = { 0 }, c;
@@ -530,4 +542,12 @@ void visit_clear(visit_t *v)
 {
     free(v->body);
     v->body = NULL;
+}
+
+void assert_hello(const visit_t *v)
+{
+    assert_int_equal(v->failed, 0);
+    assert_int_equal(v->ended, 1);
+    assert_int_equal(v->body_len, 5);
+    assert_memory_equal(v->body, "hello", 5);
 }

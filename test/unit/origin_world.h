@@ -71,6 +71,9 @@ void world_follow(void *world);
 void member_open(member_t *m, world_t *w, member_serve_t serve, void *ctx);
 void member_open_unix(member_t *m, world_t *w, const char *path, member_serve_t serve, void *ctx);
 void member_close(member_t *m);
+/** A world and its one member, listening on TCP. */
+void pair_open(world_t *w, member_t *m, const origins_rules_t *rules, member_serve_t serve, void *ctx);
+void pair_close(world_t *w, member_t *m);
 /** Reads up to the empty line. @return 0: the connection has ended */
 int member_head(int fd);
 void member_say(int fd, const char *text);
@@ -86,5 +89,7 @@ int visit_wait(visit_t *v);
 /** Both. */
 int visit(visit_t *v);
 void visit_clear(visit_t *v);
+/** It got "hello", whole. */
+void assert_hello(const visit_t *v);
 
 #endif

@@ -10,24 +10,21 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_pools.h>
 
 #include "trial.h"
+#include "unit_pool.h"
 
 #define NOW (INT64_C(7000) * 1000000)
 #define KEYS 100
 #define SEATS 4
 
-static apr_pool_t *pool;
 static gate_seats_t *seats;
 static access_tallies_t tallies[4];
 
 static int setup(void **state)
 {
-    (void)state;
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
+    assert_int_equal(pool_open(state), 0);
     seats = calloc(1, gate_seats_size(SEATS));
     gate_seats_init(seats, SEATS);
     assert_int_equal(gate_seat_claim(seats), 0);
@@ -37,10 +34,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     free(seats);
-    apr_pool_destroy(pool);
-    return 0;
+    return pool_close(state);
 }
 
 static access_limit_t rate_limit(int n, const char *name, uint64_t events, uint64_t burst)

@@ -9,27 +9,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
 
 #include "compress.h"
-
-static apr_pool_t *pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
+#include "unit_pool.h"
 
 #include <brotli/decode.h>
 #include <zlib.h>
@@ -183,5 +167,5 @@ int main(void)
         cmocka_unit_test(test_gzip_cut_short_or_damaged_is_refused),
     };
 
-    return cmocka_run_group_tests_name("compress", tests, setup, teardown);
+    return cmocka_run_group_tests_name("compress", tests, pool_open, pool_close);
 }

@@ -10,11 +10,11 @@
 
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_pools.h>
 #include <apr_tables.h>
 
 #include "gate_conf.h"
+#include "unit_pool.h"
 
 #define APP_FIELDS(F)                                        \
     F(int, enabled, GATE_UNSET, 0)                           \
@@ -25,23 +25,6 @@
 
 GATE_CONF_STRUCT(app_conf_t, APP_FIELDS);
 GATE_CONF_FUNCTIONS(app_conf, app_conf_t, APP_FIELDS)
-
-static apr_pool_t *pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
 
 static void test_created_unset(void **state)
 {
@@ -136,5 +119,5 @@ int main(void)
         cmocka_unit_test(test_three_levels),
     };
 
-    return cmocka_run_group_tests_name("conf", tests, setup, teardown);
+    return cmocka_run_group_tests_name("conf", tests, pool_open, pool_close);
 }

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
 #include <apr_time.h>
@@ -17,40 +16,17 @@
 #include "fields.h"
 #include "freshness.h"
 #include "head.h"
+#include "unit_pool.h"
 
 #define NOW INT64_C(1700000000) /* Tue, 14 Nov 2023 22:13:20 GMT */
 #define MONO INT64_C(5000000000)
 
-static apr_pool_t *pool;
 static gate_cache_policy_t policy;
 
 static int setup(void **state)
 {
-    (void)state;
-    apr_initialize();
     policy = (gate_cache_policy_t){ -1, -1, -1, -1 };
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
-
-/* "Name: value|Name: value" */
-static apr_table_t *headers(const char *text)
-{
-    apr_table_t *t = apr_table_make(pool, 4);
-    char *last, *line;
-
-    for (line = apr_strtok(apr_pstrdup(pool, text), "|", &last); line; line = apr_strtok(NULL, "|", &last)) {
-        char *colon = strstr(line, ": ");
-
-        apr_table_addn(t, apr_pstrmemdup(pool, line, (size_t)(colon - line)), colon + 2);
-    }
-    return t;
+    return pool_open(state);
 }
 
 static const char *date(int64_t seconds)
@@ -585,7 +561,7 @@ static void test_a_soft_purge_makes_it_stale(void **state)
     assert_int_equal(judge_soft("Cache-Control: max-age=60, stale-while-revalidate=30", "", 1, 1), GATE_SERVE_REFRESH);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, pool_close)
 
 int main(void)
 {

@@ -5,28 +5,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 
 #include "eligible_table.h"
 #include "header_ops.h"
-
-static apr_pool_t *pool;
-
-static int begin(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL) == APR_SUCCESS ? 0 : -1;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
+#include "unit_pool.h"
 
 static void add(fields_t *fields, const char *name, const char *value)
 {
@@ -275,5 +258,5 @@ int main(void)
         cmocka_unit_test(words)
     };
 
-    return cmocka_run_group_tests_name("header_ops", tests, begin, end);
+    return cmocka_run_group_tests_name("header_ops", tests, pool_open, pool_close);
 }

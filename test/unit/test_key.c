@@ -9,27 +9,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
 
 #include "key.h"
-
-static apr_pool_t *pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
+#include "unit_pool.h"
 
 static const char *url(const char *target)
 {
@@ -149,5 +133,5 @@ int main(void)
         cmocka_unit_test(test_same_origin),
     };
 
-    return cmocka_run_group_tests_name("key", tests, setup, teardown);
+    return cmocka_run_group_tests_name("key", tests, pool_open, pool_close);
 }

@@ -53,14 +53,12 @@ static void one(visit_t *v, member_serve_t serve, const char *text, method_e met
     world_t w;
     member_t m;
 
-    world_open(&w, NULL);
-    member_open(&m, &w, serve, (void *)text);
+    pair_open(&w, &m, NULL, serve, (void *)text);
     visit_init(v, &w, &m);
     v->method = method;
     assert_true(visit(v));
     *idle = (int)world_counts(&w).idle;
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 static void test_length(void **state)
@@ -267,8 +265,7 @@ static void test_each_split(void **state)
     (void)state;
     for (i = 0; i < 2; i++) {
         split.text = each[i];
-        world_open(&w, NULL);
-        member_open(&m, &w, say_split, &split);
+        pair_open(&w, &m, NULL, say_split, &split);
         for (split.at = 1; split.at < strlen(split.text); split.at++) {
             visit_t v;
 
@@ -283,8 +280,7 @@ static void test_each_split(void **state)
             visit_clear(&v);
         }
         assert_int_equal(m.accepted, 1);
-        member_close(&m);
-        world_close(&w);
+        pair_close(&w, &m);
     }
 }
 
@@ -406,8 +402,7 @@ static void test_large(void **state)
         member_t m;
         visit_t v;
 
-        world_open(&w, NULL);
-        member_open(&m, &w, i & 1 ? say_big_in_chunks : say_big, bytes);
+        pair_open(&w, &m, NULL, i & 1 ? say_big_in_chunks : say_big, bytes);
         visit_init(&v, &w, &m);
         v.limit_usec = 400000;
         v.pause_at = i & 2 ? 100000 : 0;
@@ -423,8 +418,7 @@ static void test_large(void **state)
         assert_true(is_pattern(v.body, BIG));
         assert_true(world_wait(&w, 0, 1));
         visit_clear(&v);
-        member_close(&m);
-        world_close(&w);
+        pair_close(&w, &m);
     }
     free(bytes);
 }
@@ -468,8 +462,7 @@ static void test_upload(void **state)
     visit_t v;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, take_upload, &whole);
+    pair_open(&w, &m, NULL, take_upload, &whole);
     visit_init(&v, &w, &m);
     v.method = METHOD_POST;
     v.request = request;
@@ -480,8 +473,7 @@ static void test_upload(void **state)
     assert_int_equal(v.bytes_out, len);
     assert_true(whole);
     visit_clear(&v);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
     free(request);
 }
 
@@ -507,8 +499,7 @@ static void test_early_answer(void **state)
         member_t m;
         visit_t v;
 
-        world_open(&w, NULL);
-        member_open(&m, &w, refuse_upload, &wait_ms);
+        pair_open(&w, &m, NULL, refuse_upload, &wait_ms);
         visit_init(&v, &w, &m);
         v.method = METHOD_POST;
         v.request = request;
@@ -520,8 +511,7 @@ static void test_early_answer(void **state)
         assert_true(v.sent < len || v.send_failed);
         assert_true(world_wait(&w, 0, 0));
         visit_clear(&v);
-        member_close(&m);
-        world_close(&w);
+        pair_close(&w, &m);
     }
     free(request);
 }
@@ -551,8 +541,7 @@ static void test_silence(void **state)
         member_t m;
         visit_t v;
 
-        world_open(&w, NULL);
-        member_open(&m, &w, say_and_stall, (void *)each[i].text);
+        pair_open(&w, &m, NULL, say_and_stall, (void *)each[i].text);
         visit_init(&v, &w, &m);
         v.limit_usec = 60000;
         assert_true(visit(&v));
@@ -560,8 +549,7 @@ static void test_silence(void **state)
         assert_int_equal(v.how, ORIGIN_TIMEOUT);
         assert_string_equal(v.why, each[i].why);
         visit_clear(&v);
-        member_close(&m);
-        world_close(&w);
+        pair_close(&w, &m);
     }
 }
 
@@ -588,8 +576,7 @@ static void test_slow_is_not_silent(void **state)
     member_t m;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, say_slowly, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    pair_open(&w, &m, NULL, say_slowly, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     visit_init(&v, &w, &m);
     v.limit_usec = 100000;
     assert_true(visit(&v));
@@ -598,8 +585,7 @@ static void test_slow_is_not_silent(void **state)
     assert_body(&v, "hello");
     assert_int_equal(idle, 1);
     visit_clear(&v);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 /* --- tunnel --- */
@@ -662,8 +648,7 @@ static void test_tunnel(void **state)
     int patience;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, tunnel_echo, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst ");
+    pair_open(&w, &m, NULL, tunnel_echo, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst ");
     visit_init(&v, &w, &m);
     v.tunnel = 1;
     visit_start(&v);
@@ -678,8 +663,7 @@ static void test_tunnel(void **state)
     assert_body(&v, "first HTTP/1.1 200 OK\r\n\r\nbye");
     assert_true(world_wait(&w, 0, 0));
     visit_clear(&v);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 int main(void)

@@ -32,14 +32,6 @@ static void hello(member_t *m, int fd, int number)
     }
 }
 
-static void assert_hello(const visit_t *v)
-{
-    assert_int_equal(v->failed, 0);
-    assert_int_equal(v->ended, 1);
-    assert_int_equal(v->body_len, 5);
-    assert_memory_equal(v->body, "hello", 5);
-}
-
 static void visit_once(world_t *w, member_t *m, int reused)
 {
     visit_t v;
@@ -61,8 +53,7 @@ static void test_reuse(void **state)
     int i;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, hello, NULL);
+    pair_open(&w, &m, NULL, hello, NULL);
     for (i = 0; i < 50; i++) {
         visit_once(&w, &m, i > 0);
     }
@@ -79,8 +70,7 @@ static void test_reuse(void **state)
     assert_int_equal(v.reused, 1);
     visit_clear(&v);
     assert_true(world_wait(&w, 0, 2));
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 /* The member closes after each answer without having said so. */
@@ -101,14 +91,12 @@ static void test_closed_while_idle(void **state)
     int i;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, hello_and_close, NULL);
+    pair_open(&w, &m, NULL, hello_and_close, NULL);
     for (i = 0; i < 5; i++) {
         visit_once(&w, &m, 0);
         assert_true(world_wait(&w, 0, 0));
     }
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 static void hello_and_more(member_t *m, int fd, int number)
@@ -128,8 +116,7 @@ static void test_not_silent_while_idle(void **state)
     member_t m;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, hello_and_more, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    pair_open(&w, &m, NULL, hello_and_more, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
     {
         visit_t v;
 
@@ -139,8 +126,7 @@ static void test_not_silent_while_idle(void **state)
         visit_clear(&v);
         assert_true(world_wait(&w, 0, 0));
     }
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 /* The second request on a connection is not answered: the member is just closing. */
@@ -162,8 +148,7 @@ static void test_stale(void **state)
     visit_t v;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, once_each, NULL);
+    pair_open(&w, &m, NULL, once_each, NULL);
     visit_once(&w, &m, 0);
     visit_init(&v, &w, &m);
     assert_true(visit(&v));
@@ -172,8 +157,7 @@ static void test_stale(void **state)
     assert_int_equal(v.how, ORIGIN_RESET);
     assert_string_equal(v.why, "the kept-alive connection was closed without an answer");
     visit_clear(&v);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 static void sleep_on_loop(void *ctx)
@@ -223,15 +207,13 @@ static void test_careful(void **state)
         visit_t v;
         race_t race = { &v, careful };
 
-        world_open(&w, NULL);
-        member_open(&m, &w, hello_and_close_soon, NULL);
+        pair_open(&w, &m, NULL, hello_and_close_soon, NULL);
         visit_once(&w, &m, 0);
         visit_init(&v, &w, &m);
         v.want.careful = careful;
         world_do(&w, start_late, &race);
         assert_true(world_wait(&w, 0, 0));
-        member_close(&m);
-        world_close(&w);
+        pair_close(&w, &m);
     }
 }
 
@@ -242,17 +224,14 @@ static void test_ages(void **state)
     origins_rules_t rules = { .idle_usec = 50000 };
 
     (void)state;
-    world_open(&w, &rules);
-    member_open(&m, &w, hello, NULL);
+    pair_open(&w, &m, &rules, hello, NULL);
     visit_once(&w, &m, 0);
     visit_once(&w, &m, 1);
     assert_true(world_wait(&w, 0, 0));
     visit_once(&w, &m, 0);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 
-    world_open(&w, NULL);
-    member_open(&m, &w, hello, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: timeout=2, max=100\r\n\r\nhello");
+    pair_open(&w, &m, NULL, hello, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: timeout=2, max=100\r\n\r\nhello");
     visit_once(&w, &m, 0);
     member_sleep_ms(700);
     visit_once(&w, &m, 1);
@@ -261,8 +240,7 @@ static void test_ages(void **state)
     member_sleep_ms(400);
     assert_int_equal(world_counts(&w).idle, 0);
     visit_once(&w, &m, 0);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 /* --- the roster --- */
@@ -286,8 +264,7 @@ static void test_roster(void **state)
     member_t m;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, hello, NULL);
+    pair_open(&w, &m, NULL, hello, NULL);
     visit_once(&w, &m, 0);
     world_do(&w, follow_present, &m);
     visit_once(&w, &m, 1);
@@ -306,8 +283,7 @@ static void test_roster(void **state)
     assert_true(world_wait(&w, 0, 0));
     visit_once(&w, &m, 0);
     visit_once(&w, &m, 0);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 static void hello_after_a_while(member_t *m, int fd, int number)
@@ -326,8 +302,7 @@ static void test_removed_while_used(void **state)
     visit_t v;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, hello_after_a_while, NULL);
+    pair_open(&w, &m, NULL, hello_after_a_while, NULL);
     visit_init(&v, &w, &m);
     visit_start(&v);
     world_do(&w, world_follow, &w);
@@ -335,8 +310,7 @@ static void test_removed_while_used(void **state)
     assert_hello(&v);
     assert_int_equal(world_counts(&w).idle, 0);
     visit_clear(&v);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 /* --- many --- */
@@ -396,22 +370,18 @@ static void test_many(void **state)
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max < 8192 ? limit.rlim_max : 8192;
     setrlimit(RLIMIT_NOFILE, &limit);
-    world_open(&w, &rules);
-    member_open(&m, &w, hello_together, NULL);
+    pair_open(&w, &m, &rules, hello_together, NULL);
     many_round(&w, &m, v, 0);
     assert_true(world_wait(&w, 0, MANY));
     many_round(&w, &m, v, MANY);
     assert_int_equal(m.accepted, MANY);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 
     rules.idle_max = 10;
-    world_open(&w, &rules);
-    member_open(&m, &w, hello_together, NULL);
+    pair_open(&w, &m, &rules, hello_together, NULL);
     many_round(&w, &m, v, 0);
     assert_true(world_wait(&w, 0, 10));
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
     free(v);
 }
 
@@ -449,8 +419,7 @@ static void test_refused(void **state)
     member_t m;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, hello, NULL);
+    pair_open(&w, &m, NULL, hello, NULL);
     m.at.parts.port = (uint16_t)closed_port();
     refused(&w, &m, "connection refused");
     m.at.incarnation++;
@@ -463,8 +432,7 @@ static void test_refused(void **state)
     m.at.incarnation++;
     m.at.parts.unix_path = "/no/such/socket";
     refused(&w, &m, "there is no such socket");
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 static void test_names(void **state)
@@ -475,8 +443,7 @@ static void test_names(void **state)
     int i;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, hello, NULL);
+    pair_open(&w, &m, NULL, hello, NULL);
     m.at.parts.host = "localhost"; /* may be ::1 and 127.0.0.1: the member listens on one of them */
     for (i = 0; i < 3; i++) {
         visit_init(&v[i], &w, &m);
@@ -488,8 +455,7 @@ static void test_names(void **state)
         visit_clear(&v[i]);
     }
     visit_once(&w, &m, 1);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 static void test_unix(void **state)
@@ -504,8 +470,7 @@ static void test_unix(void **state)
     member_open_unix(&m, &w, path, hello, NULL);
     visit_once(&w, &m, 0);
     visit_once(&w, &m, 1);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 /* A listener that takes nobody: its backlog is full. */
@@ -571,8 +536,7 @@ static void test_leave(void **state)
     int i;
 
     (void)state;
-    world_open(&w, NULL);
-    member_open(&m, &w, hello_after_a_while, NULL);
+    pair_open(&w, &m, NULL, hello_after_a_while, NULL);
     for (i = 0; i < 4; i++) {
         visit_init(&v, &w, &m);
         v.drop_at_connected = i == 0;
@@ -604,8 +568,7 @@ static void test_leave(void **state)
     assert_true(visit(&v));
     assert_int_equal(v.how, ORIGIN_BAD);
     visit_clear(&v);
-    member_close(&m);
-    world_close(&w);
+    pair_close(&w, &m);
 }
 
 int main(void)

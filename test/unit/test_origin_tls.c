@@ -181,20 +181,17 @@ static void stage_close(stage_t *s)
     identity_free(&s->id);
 }
 
-static void go(stage_t *s, visit_t *v, const char *host)
+static void prepare(stage_t *s, visit_t *v, origin_tls_t *tls, const char *host)
 {
     visit_init(v, &s->w, &s->m);
-    v->want.tls = s->tls;
+    v->want.tls = tls;
     v->want.tls_host = host;
-    assert_true(visit(v));
 }
 
-static void assert_hello(const visit_t *v)
+static void go(stage_t *s, visit_t *v, const char *host)
 {
-    assert_int_equal(v->failed, 0);
-    assert_int_equal(v->ended, 1);
-    assert_int_equal(v->body_len, 5);
-    assert_memory_equal(v->body, "hello", 5);
+    prepare(s, v, s->tls, host);
+    assert_true(visit(v));
 }
 
 /* --- tests --- */
@@ -290,9 +287,7 @@ static void test_reuse_and_resumption(void **state)
         visit_clear(&v);
     }
     assert_int_equal(s.server.shaken, 1);
-    visit_init(&v, &s.w, &s.m); /* another connection: the session is taken up */
-    v.want.tls = s.tls;
-    v.want.tls_host = "a.example";
+    prepare(&s, &v, s.tls, "a.example"); /* another connection: the session is taken up */
     v.want.fresh = 1;
     assert_true(visit(&v));
     assert_hello(&v);
@@ -330,9 +325,7 @@ static void test_large(void **state)
     origin_tls_rules_default(&rules);
     stage_open(&s, identity("a.example", NULL, 10), &rules, 0);
     s.server.taken = 1;
-    visit_init(&v, &s.w, &s.m);
-    v.want.tls = s.tls;
-    v.want.tls_host = "a.example";
+    prepare(&s, &v, s.tls, "a.example");
     v.request = request;
     v.request_len = (size_t)head + BIG;
     assert_true(visit(&v));
@@ -387,8 +380,7 @@ static void test_no_tls_there(void **state)
 
         origin_tls_rules_default(&rules);
         tls = origin_tls_create(NULL, &rules, &why);
-        world_open(&w, NULL);
-        member_open(&m, &w, each[i], NULL);
+        pair_open(&w, &m, NULL, each[i], NULL);
         visit_init(&v, &w, &m);
         v.want.tls = tls;
         v.want.connect_usec = 100000;
@@ -396,8 +388,7 @@ static void test_no_tls_there(void **state)
         assert_int_equal(v.how, ORIGIN_REFUSED);
         assert_int_equal(v.tls_failed, 1);
         visit_clear(&v);
-        member_close(&m);
-        world_close(&w);
+        pair_close(&w, &m);
         origin_tls_destroy(tls);
     }
 }
@@ -473,19 +464,19 @@ static void test_protocols(void **state)
     assert_non_null(tls);
     stage_open(&s, identity("a.example", NULL, 10), &rules, 0);
     SSL_CTX_set_min_proto_version(s.server.ctx, TLS1_3_VERSION);
-    visit_init(&v, &s.w, &s.m);
-    v.want.tls = tls;
-    v.want.tls_host = "a.example";
+    prepare(&s, &v, tls, "a.example");
     assert_true(visit(&v));
     assert_int_equal(v.tls_failed, 1);
     visit_clear(&v);
     SSL_CTX_set_min_proto_version(s.server.ctx, TLS1_2_VERSION);
     SSL_CTX_set_cipher_list(s.server.ctx, "ECDHE-ECDSA-AES128-GCM-SHA256");
-    assert_true(visit((visit_init(&v, &s.w, &s.m), v.want.tls = tls, v.want.tls_host = "a.example", &v)));
+    prepare(&s, &v, tls, "a.example");
+    assert_true(visit(&v));
     assert_int_equal(v.tls_failed, 1);
     visit_clear(&v);
     SSL_CTX_set_cipher_list(s.server.ctx, "ALL");
-    assert_true(visit((visit_init(&v, &s.w, &s.m), v.want.tls = tls, v.want.tls_host = "a.example", &v)));
+    prepare(&s, &v, tls, "a.example");
+    assert_true(visit(&v));
     assert_hello(&v);
     visit_clear(&v);
     stage_close(&s);

@@ -10,30 +10,13 @@
 
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 
 #include "gate_parse.h"
 #include "gate_registry.h"
+#include "unit_pool.h"
 
 _Static_assert(GATE_URL_MAX_CHARS + 1 == GATE_URL_LEN, "a URL that the parser takes fits into the registry");
-
-static apr_pool_t *pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
 
 static void assert_says(const char *message, const char *part)
 {
@@ -443,5 +426,5 @@ int main(void)
         cmocka_unit_test(test_pair_errors),
     };
 
-    return cmocka_run_group_tests_name("parse", tests, setup, teardown);
+    return cmocka_run_group_tests_name("parse", tests, pool_open, pool_close);
 }

@@ -10,27 +10,10 @@
 
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 
 #include "gate_parse.h"
-
-static apr_pool_t *pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
+#include "unit_pool.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -249,5 +232,5 @@ int main(void)
         cmocka_unit_test(test_normal_form_is_stable),
     };
 
-    return cmocka_run_group_tests_name("parse_url", tests, setup, teardown);
+    return cmocka_run_group_tests_name("parse_url", tests, pool_open, pool_close);
 }

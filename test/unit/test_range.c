@@ -9,27 +9,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
 
 #include "range.h"
-
-static apr_pool_t *pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
+#include "unit_pool.h"
 
 static const gate_range_rule_t rule = { 5, 2, 2 };
 static const gate_range_t *got;
@@ -123,5 +107,5 @@ int main(void)
         cmocka_unit_test(test_rfc9110_13_1_5_if_range),
     };
 
-    return cmocka_run_group_tests_name("range", tests, setup, teardown);
+    return cmocka_run_group_tests_name("range", tests, pool_open, pool_close);
 }

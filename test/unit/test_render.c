@@ -9,32 +9,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <cmocka.h>
 #include <jansson.h>
 
 #include "admin_request.h"
 #include "render.h"
+#include "unit_pool.h"
 
-static apr_pool_t *pool;
 static char *written;
 static size_t written_len;
 
 static int setup(void **state)
 {
-    (void)state;
     written = NULL;
     written_len = 0;
-    return apr_pool_create(&pool, NULL) == APR_SUCCESS ? 0 : -1;
+    return pool_open(state);
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     free(written);
-    apr_pool_destroy(pool);
-    return 0;
+    return pool_close(state);
 }
 
 static int keep(void *ctx, const char *bytes, size_t len)
@@ -307,10 +303,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
         cmocka_unit_test_setup_teardown(test_html, setup, teardown),
     };
-    int rc;
 
-    apr_initialize();
-    rc = cmocka_run_group_tests(tests, NULL, NULL);
-    apr_terminate();
-    return rc;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

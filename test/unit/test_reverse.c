@@ -10,28 +10,13 @@
 
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 
 #include "reverse.h"
+#include "unit_pool.h"
 
-static apr_pool_t *pool;
 static gate_url_t members[8];
 static reverse_map_t map;
-
-static int start(void **state)
-{
-    (void)state;
-    return apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
 
 static void member(int i, const char *scheme, const char *host, uint16_t port, const char *path)
 {
@@ -334,5 +319,5 @@ int main(void)
         cmocka_unit_test(test_prefixes_from_one_request),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, pool_open, pool_close);
 }

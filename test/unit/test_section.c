@@ -7,25 +7,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#include <apr_general.h>
 #include <cmocka.h>
 
 #include "gate_section.h"
-
-static apr_pool_t *pool;
+#include "unit_pool.h"
 
 static int setup(void **state)
 {
-    (void)state;
     gate_sections_clear();
-    return apr_pool_create(&pool, NULL) == APR_SUCCESS ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
+    return pool_open(state);
 }
 
 static int nothing(gate_call_t *call, void *ctx)
@@ -143,15 +133,11 @@ static void test_a_key_is_put_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_register, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_actions, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_nodes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_key_is_put_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_register, setup, pool_close),
+        cmocka_unit_test_setup_teardown(test_actions, setup, pool_close),
+        cmocka_unit_test_setup_teardown(test_nodes, setup, pool_close),
+        cmocka_unit_test_setup_teardown(test_a_key_is_put_again, setup, pool_close),
     };
-    int rc;
 
-    apr_initialize();
-    rc = cmocka_run_group_tests(tests, NULL, NULL);
-    apr_terminate();
-    return rc;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,24 +6,16 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <apr_general.h>
 #include <cmocka.h>
 
 #include "gate_registry.h"
 #include "sticky.h"
+#include "unit_pool.h"
 
 #define NOW 1800000000u
 
 static const sticky_key_t key = { { 1, 2, 3, 4, 5, 6, 7, 8, 9 } };
 static const unsigned char nonce[8] = { 9, 8, 7, 6, 5, 4, 3, 2 };
-static apr_pool_t *pool;
-
-static int pool_open(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
 
 static sticky_read_e read_it(const char *group, const char *token, uint32_t now, uint64_t *id)
 {
@@ -273,5 +265,5 @@ int main(void)
         cmocka_unit_test(test_names_and_attributes),
     };
 
-    return cmocka_run_group_tests(tests, pool_open, NULL);
+    return cmocka_run_group_tests(tests, pool_open, pool_close);
 }

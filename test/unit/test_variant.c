@@ -9,27 +9,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
 
+#include "unit_pool.h"
 #include "variant.h"
-
-static apr_pool_t *pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 static int choose(const char *accept, unsigned have, const char *if_none_match, const char *if_range)
 {
@@ -162,5 +146,5 @@ int main(void)
         cmocka_unit_test(test_codings_of_the_member),
     };
 
-    return cmocka_run_group_tests_name("variant", tests, setup, teardown);
+    return cmocka_run_group_tests_name("variant", tests, pool_open, pool_close);
 }

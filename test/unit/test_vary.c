@@ -9,41 +9,12 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <apr_general.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
 
 #include "fields.h"
+#include "unit_pool.h"
 #include "vary.h"
-
-static apr_pool_t *pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    apr_initialize();
-    return apr_pool_create(&pool, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
-
-static apr_table_t *headers(const char *text)
-{
-    apr_table_t *t = apr_table_make(pool, 4);
-    char *last, *line;
-
-    for (line = apr_strtok(apr_pstrdup(pool, text), "|", &last); line; line = apr_strtok(NULL, "|", &last)) {
-        char *colon = strchr(line, ':');
-
-        apr_table_addn(t, apr_pstrmemdup(pool, line, (size_t)(colon - line)), colon[1] ? colon + 2 : colon + 1);
-    }
-    return t;
-}
 
 /* 1 suits, 0 does not, -1 suits nobody else */
 static int suits_by(const char *vary, const char *stored_for, const char *request, int ignore_encoding, int mapped)
@@ -169,5 +140,5 @@ int main(void)
         cmocka_unit_test(test_trap_41_repeated_lines_are_joined),
     };
 
-    return cmocka_run_group_tests_name("vary", tests, setup, teardown);
+    return cmocka_run_group_tests_name("vary", tests, pool_open, pool_close);
 }

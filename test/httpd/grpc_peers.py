@@ -4,42 +4,20 @@ import sys
 
 import grpc
 
-import procs
-from upstreams import HERE, answers
+from upstreams import HERE, Member
 
 
-class GrpcMember:
+class GrpcMember(Member):
     """A server process of member/grpc_member.py."""
+    patience = 20
 
     def __init__(self, name="g1"):
-        self.name = name
-        self.dir = procs.temp_dir()
-        self.port = procs.free_port()
-        self.url = f"h2c://127.0.0.1:{self.port}"
-        self.process = None
+        super().__init__(name)
+        self.url = f"h2c://{self.authority}"
 
     def start(self):
-        self.process = procs.Process(f"gRPC {self.name}", [sys.executable, os.path.join(HERE, "member", "grpc_member.py"), str(self.port),
-                                                           self.name], os.path.join(self.dir, "output")).start()
-
-        def ready():
-            assert self.process.alive(), "the gRPC server did not start:\n" + self.process.output()
-            return answers(("127.0.0.1", self.port))
-        procs.wait_until(ready, 20, f"gRPC {self.name} listens")
-        return self
-
-    def stop(self):
-        if self.process is not None:
-            self.process.stop()
-
-    def kill9(self):
-        self.process.kill9()
-
-    def ports(self):
-        return [self.port]
-
-    def remove(self):
-        procs.remove_dir(self.dir)
+        return self._run_until_it_listens(f"gRPC {self.name}", [sys.executable, os.path.join(HERE, "member", "grpc_member.py"),
+                                                                str(self.port), self.name])
 
 
 class Calls:

@@ -8,6 +8,7 @@ import pytest
 
 import clients
 import mmdb
+from access_conf import REMOTE, UNTRUSTED, as_client, section
 from clients import curl, get, post
 from groups import behind
 from keepalive import KeepAlive
@@ -15,16 +16,7 @@ from procs import wait_until
 
 pytestmark = pytest.mark.needs("gate_access")
 
-REMOTE = "RemoteIPHeader X-Client\nRemoteIPInternalProxy 127.0.0.1 ::1\n"
 RULE = "GateBan status=404 count=3 window=60s for=20s\n"
-
-
-def as_client(address):
-    return {"X-Client": address}
-
-
-def section(*lines, path="/"):
-    return f'<Location "{path}">\n' + "\n".join(lines) + "\n</Location>\n"
 
 
 def serve(lab, conf, **words):
@@ -113,7 +105,7 @@ def test_trusted_proxies_and_exempt_sets(lab):
 
 def test_forged_header_bans_nobody_else(lab):
     """Trap 13: what an untrusted peer writes does not decide who is banned."""
-    httpd = lab.httpd(conf="RemoteIPHeader X-Client\nRemoteIPInternalProxy 203.0.113.1\n" + RULE)
+    httpd = lab.httpd(conf=UNTRUSTED + RULE)
     assert earn(httpd, "192.0.2.1") == [404] * 3
     httpd.wait_log("client 127.0.0.1: banned")
     assert get(httpd.port, "/", headers=as_client("192.0.2.99")).status == 403  # the peer is banned, whatever it claims

@@ -4,30 +4,18 @@ import time
 
 import pytest
 
+from access_conf import REMOTE, UNTRUSTED, as_client, section
 from cachelib import Site
 from clients import Connection, get
 from sample import ask, location, status
 
 pytestmark = pytest.mark.needs("gate_access")
-
-REMOTE = "RemoteIPHeader X-Client\nRemoteIPInternalProxy 203.0.113.1\n"
-PROXIED = "RemoteIPHeader X-Client\nRemoteIPInternalProxy 127.0.0.1 ::1\n"
-
-
-def as_client(address):
-    return {"X-Client": address}
-
-
-def section(*lines, path="/"):
-    return f'<Location "{path}">\n' + "\n".join(lines) + "\n</Location>\n"
-
-
 needs_status = pytest.mark.needs("gate_access", "gate_status")
 
 
 @needs_status
 def test_numbers_on_the_status_page(lab):
-    conf = (PROXIED + "GateIPSet office 192.0.2.0/24\n"
+    conf = (REMOTE + "GateIPSet office 192.0.2.0/24\n"
             + section("GateLimit requests rate=1r/h burst=1 name=tight", path="/tight")
             + section("Require gate-set office", path="/office"))
     httpd = lab.httpd(conf=conf + location("GateAdmin on"))
@@ -47,7 +35,7 @@ def test_numbers_on_the_status_page(lab):
 
 @needs_status
 def test_bans_by_the_admin_api(lab):
-    httpd = lab.httpd(conf=PROXIED + location("GateAdmin on"), children=3)
+    httpd = lab.httpd(conf=REMOTE + location("GateAdmin on"), children=3)
     get(httpd.port, "/")
     answer = ask(httpd, "api/v1/bans", "POST", json={"address": "2001:db8::7", "for": "10m", "why": "abuse <b>"})
     assert answer.status in (200, 201), answer.body
@@ -67,7 +55,7 @@ def test_bans_by_the_admin_api(lab):
 
 @needs_status
 def test_explain_counts_nothing(lab):
-    conf = PROXIED + section("GateLimit requests rate=1r/h burst=1 name=tight", path="/tight")
+    conf = REMOTE + section("GateLimit requests rate=1r/h burst=1 name=tight", path="/tight")
     httpd = lab.httpd(conf=conf + location("GateAdmin on"))
     def explain():
         return ask(httpd, "explain.json?url=/tight").json()["access"]
@@ -85,7 +73,7 @@ def test_explain_counts_nothing(lab):
 @pytest.mark.needs("gate_access", "gate_cache")
 def test_cache_hits_are_limited(lab):
     """Trap 71: a hit is a request; a refused client gets nothing from the cache, and the refusal is not stored."""
-    site = Site(lab, rest=REMOTE + "GateIPSet all 0.0.0.0/0\n", more="GateLimit requests rate=1r/h burst=3 name=c")
+    site = Site(lab, rest=UNTRUSTED + "GateIPSet all 0.0.0.0/0\n", more="GateLimit requests rate=1r/h burst=3 name=c")
     site.says("hello", headers="max-age=60")
     answers = [site.get() for _ in range(6)]
     assert [a.status for a in answers] == [200] * 4 + [429] * 2 and site.asked == 1
@@ -96,7 +84,7 @@ def test_cache_hits_are_limited(lab):
 @pytest.mark.needs("gate_access", "gate_cache")
 def test_cache_keeps_to_sets_and_bans(lab):
     """What one client may have in the cache is not for one who may not ask."""
-    site = Site(lab, rest=PROXIED + "GateIPSet office 192.0.2.0/24\nGateBan status=403 count=3 window=60s for=60s\n",
+    site = Site(lab, rest=REMOTE + "GateIPSet office 192.0.2.0/24\nGateBan status=403 count=3 window=60s for=60s\n",
                 more="Require gate-set office")
     site.httpd.expect("AH01630")
     site.says("secret", headers="max-age=60, public")
@@ -130,8 +118,8 @@ def test_proxy_protocol(lab):
 
 def test_vhosts_have_their_own_limits(lab):
     """Trap 18: a limit belongs to the vhost, not to what the Host header says."""
-    conf = PROXIED + "".join(f"<VirtualHost *:${{PORT}}>\nServerName {name}\nGateLimit requests rate=1r/h burst=1 name={name}\n"
-                             "</VirtualHost>\n" for name in ("one", "two"))
+    conf = REMOTE + "".join(f"<VirtualHost *:${{PORT}}>\nServerName {name}\nGateLimit requests rate=1r/h burst=1 name={name}\n"
+                            "</VirtualHost>\n" for name in ("one", "two"))
     httpd = lab.httpd(conf=conf)
 
     def ask_host(host):

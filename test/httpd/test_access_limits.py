@@ -7,6 +7,7 @@ import time
 import pytest
 
 import clients
+from access_conf import REMOTE, as_client, section
 from clients import BadAnswer, Connection, get, post
 from groups import behind
 from keepalive import KeepAlive
@@ -15,15 +16,6 @@ from procs import wait_until
 pytestmark = pytest.mark.needs("gate_access")
 
 LONG = "SOAK_SECONDS" in os.environ
-REMOTE = "RemoteIPHeader X-Client\nRemoteIPInternalProxy 127.0.0.1 ::1\n"
-
-
-def as_client(address):
-    return {"X-Client": address}
-
-
-def section(*lines, path="/"):
-    return f'<Location "{path}">\n' + "\n".join(lines) + "\n</Location>\n"
 
 
 def serve(lab, conf, **words):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from access_conf import REMOTE, UNTRUSTED, as_client, section
 from clients import Crowd, get
 from keepalive import KeepAlive
 from procs import wait_until
@@ -13,22 +14,10 @@ from procs import wait_until
 pytestmark = pytest.mark.needs("gate_access")
 REFUSED = "AH01630: client denied by server configuration"  # mod_authz_core says it of each
 
-# the peer's address is forged by a header that a trusted proxy sends: every test client is on loopback
-REMOTE = "RemoteIPHeader X-Client\nRemoteIPInternalProxy 127.0.0.1 ::1\n"
-
-
-def as_client(address):
-    return {"X-Client": address}
-
-
 def serve(lab, *args, **words):
     httpd = lab.httpd(*args, **dict(words, start=False))
     httpd.expect(REFUSED)
     return httpd if words.get("start") is False else httpd.start()
-
-
-def section(*lines, path="/"):
-    return f'<Location "{path}">\n' + "\n".join(lines) + "\n</Location>\n"
 
 
 def status(httpd, address, path="/"):
@@ -279,7 +268,7 @@ def test_drop_is_about_the_peer(lab):
 def test_a_forged_header_never_decides(lab):
     """Trap 13: only what a trusted proxy says, and of that the last address that is not a trusted proxy's."""
     sets = "GateIPSet office 192.0.2.0/24\n" + section("Require gate-set office")
-    httpd = serve(lab, conf="RemoteIPHeader X-Client\nRemoteIPInternalProxy 203.0.113.1\n" + sets)
+    httpd = serve(lab, conf=UNTRUSTED + sets)
     assert status(httpd, "192.0.2.1") == 403  # 127.0.0.1 is not trusted: its word is not heard
     httpd = serve(lab, conf=REMOTE + sets)
     assert status(httpd, "192.0.2.1, 10.9.9.9") == 403

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from cachelib import Site, is_hit, status_of
+from cachelib import Site, is_hit
 from clients import request
 
 pytestmark = pytest.mark.needs("gate", "gate_cache", "gate_upstream")

@@ -1,7 +1,6 @@
 """mod_gate: the arena, its directives, seats of children that end."""
 import os
 import re
-import signal
 import subprocess
 
 import pytest

@@ -11,8 +11,8 @@ from clients import curl, h2load
 from groups import MEMBER_TROUBLE, group, route
 from procs import wait_until
 from upstreams import PRESETS
-from wire_h2 import (ACK, CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PROTOCOL_ERROR, RST, SETTINGS,
-                     WINDOW, Http2, block, frame, literal, status_of)
+from wire_h2 import (ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PROTOCOL_ERROR, RST, SETTINGS, WINDOW,
+                     Http2, block, frame, literal, status_of)
 
 pytestmark = pytest.mark.needs("gate_upstream", "gate_engine")
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from clients import BadAnswer, request
-from groups import MEMBER_TROUBLE, route
+from groups import MEMBER_TROUBLE
 from test_health import conf
 
 pytestmark = pytest.mark.needs("gate_upstream", "gate_health")

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from clients import Crowd, get
-from groups import MEMBER_TROUBLE, group, route
+from groups import MEMBER_TROUBLE
 from procs import wait_until
-from test_core import CHECK, selfcheck
+from test_core import selfcheck
 from test_health import FAST, conf, probes
 
 pytestmark = pytest.mark.needs("gate_upstream", "gate_health")

@@ -1,6 +1,5 @@
 """./build.sh install: into Debian's layout, into another httpd's, and what it wrote loads. What is changed stays."""
 import os
-import re
 import stat
 import subprocess
 

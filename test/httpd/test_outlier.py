@@ -6,7 +6,7 @@ import time
 import pytest
 
 from clients import Connection, Crowd, get, post
-from groups import MEMBER_TROUBLE, group, route
+from groups import MEMBER_TROUBLE
 from procs import wait_until
 from test_core import selfcheck
 from test_health import FAST, conf

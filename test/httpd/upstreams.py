@@ -43,53 +43,32 @@ def behaviour(what, **words):
     return act
 
 
-class Upstream:
-    """
-    One scripted server process. Counters and the request log stay readable when it was killed.
-    proto: http, ajp, scgi, uwsgi; tls: self-signed https; unix: listens on a socket file.
-    """
+class Member:
+    """What every member that is a process of its own has: a name, a folder, a port (or a socket file), and an end."""
+    patience = 10
 
-    def __init__(self, name="m1", proto="http", tls=False, unix=False, host="127.0.0.1", netns=None, backlog=1024):
-        self.name, self.proto, self.tls, self.host = name, proto, tls, host
+    def __init__(self, name, unix=False, host="127.0.0.1"):
+        self.name, self.host = name, host
         self.dir = procs.temp_dir()
         self.port = procs.free_port()
         self.unix = os.path.join(self.dir, "socket") if unix else None
-        self.behaviour = {"default": {}, "script": [], "paths": {}}
-        conf = {"name": name, "proto": proto, "host": host, "port": self.port, "unix": self.unix, "dir": self.dir,
-                "backlog": backlog}
-        if tls:
-            conf["cert"], conf["key"] = gatehttpd.certificate(self.dir)
-        self.conf = conf
-        self.netns = netns
         self.process = None
 
     @property
     def authority(self):
         return f"{self.host}:{self.port}"
 
-    @property
-    def url(self):
-        """The URL as a member is written (GateMember, BalancerMember, ProxyPass)."""
-        if self.unix:
-            return f"unix:{self.unix}|{self.proto}://localhost"
-        scheme = "https" if self.tls else self.proto
-        return f"{scheme}://{self.authority}"
+    def _run(self, what, argv, netns=None, **words):
+        self.process = procs.Process(what, argv, os.path.join(self.dir, "output"), netns=netns)
+        self.process.start(**words)
 
-    def start(self):
-        read_end, write_end = os.pipe()
-        conf_path = os.path.join(self.dir, "conf.json")
-        with open(conf_path, "w") as file:
-            json.dump(dict(self.conf, ready_fd=write_end), file)
-        self._write_behaviour()
-        self.process = procs.Process(f"upstream {self.name}",
-                                     ["/usr/bin/python3", "-S", "-E", os.path.join(HERE, "member/server.py"),
-                                      conf_path],
-                                     os.path.join(self.dir, "output"), netns=self.netns)
-        self.process.start(pass_fds=(write_end,))
-        os.close(write_end)
-        ready = os.read(read_end, 1)
-        os.close(read_end)
-        assert ready, f"upstream {self.name} did not start:\n" + self.process.output()
+    def _run_until_it_listens(self, what, argv):
+        self._run(what, argv)
+
+        def ready():
+            assert self.process.alive(), f"{what} did not start:\n" + self.process.output()
+            return answers(self.unix or (self.host, self.port))
+        procs.wait_until(ready, self.patience, f"{what} listens")
         return self
 
     def stop(self):
@@ -105,6 +84,52 @@ class Upstream:
 
     def resume(self):
         self.process.resume()
+
+    def ports(self):
+        return [] if self.unix else [self.port]
+
+    def remove(self):
+        procs.remove_dir(self.dir)
+
+
+class Upstream(Member):
+    """
+    One scripted server process. Counters and the request log stay readable when it was killed.
+    proto: http, ajp, scgi, uwsgi; tls: self-signed https; unix: listens on a socket file.
+    """
+
+    def __init__(self, name="m1", proto="http", tls=False, unix=False, host="127.0.0.1", netns=None, backlog=1024):
+        super().__init__(name, unix, host)
+        self.proto, self.tls = proto, tls
+        self.behaviour = {"default": {}, "script": [], "paths": {}}
+        conf = {"name": name, "proto": proto, "host": host, "port": self.port, "unix": self.unix, "dir": self.dir,
+                "backlog": backlog}
+        if tls:
+            conf["cert"], conf["key"] = gatehttpd.certificate(self.dir)
+        self.conf = conf
+        self.netns = netns
+
+    @property
+    def url(self):
+        """The URL as a member is written (GateMember, BalancerMember, ProxyPass)."""
+        if self.unix:
+            return f"unix:{self.unix}|{self.proto}://localhost"
+        scheme = "https" if self.tls else self.proto
+        return f"{scheme}://{self.authority}"
+
+    def start(self):
+        read_end, write_end = os.pipe()
+        conf_path = os.path.join(self.dir, "conf.json")
+        with open(conf_path, "w") as file:
+            json.dump(dict(self.conf, ready_fd=write_end), file)
+        self._write_behaviour()
+        self._run(f"upstream {self.name}", ["/usr/bin/python3", "-S", "-E", os.path.join(HERE, "member/server.py"), conf_path],
+                  netns=self.netns, pass_fds=(write_end,))
+        os.close(write_end)
+        ready = os.read(read_end, 1)
+        os.close(read_end)
+        assert ready, f"upstream {self.name} did not start:\n" + self.process.output()
+        return self
 
     # --- what it shall do ------------------------------------------------------------------
 
@@ -166,10 +191,7 @@ class Upstream:
             return []
 
     def ports(self):
-        return [] if self.unix or self.netns else [self.port]
-
-    def remove(self):
-        procs.remove_dir(self.dir)
+        return [] if self.netns else super().ports()
 
 
 class Refusing:
@@ -285,7 +307,7 @@ class Host:
         pass
 
 
-class Nginx:
+class Nginx(Member):
     """
     nginx as an upstream: answers every path with body and an X-Member header.
     tls: https with a self-signed certificate; h2: HTTP/2 (h2c without tls); unix: a socket file;
@@ -294,10 +316,8 @@ class Nginx:
 
     def __init__(self, name="n1", body="hello\n", tls=False, h2=False, unix=False, server="", workers=1,
                  connections=4096):
-        self.name, self.tls, self.h2 = name, tls, h2
-        self.dir = procs.temp_dir()
-        self.host, self.port = "127.0.0.1", procs.free_port()
-        self.unix = os.path.join(self.dir, "socket") if unix else None
+        super().__init__(name, unix)
+        self.tls, self.h2 = tls, h2
         listen = f"unix:{self.unix}" if unix else f"{self.host}:{self.port}"
         listen += (" ssl" if tls else "") + (" http2" if h2 else "") + f" backlog={min(connections, 4096)}"
         lines = ""
@@ -326,11 +346,6 @@ http {{
     }}
 }}
 """
-        self.process = None
-
-    @property
-    def authority(self):
-        return f"{self.host}:{self.port}"
 
     @property
     def url(self):
@@ -345,46 +360,17 @@ http {{
             file.write(self.conf)
         if self.unix and os.path.exists(self.unix):
             os.unlink(self.unix)
-        self.process = procs.Process(f"nginx {self.name}", ["/usr/sbin/nginx", "-p", self.dir, "-c", path,
-                                                            "-e", f"{self.dir}/error.log"],
-                                     os.path.join(self.dir, "output")).start()
-
-        def ready():
-            assert self.process.alive(), f"nginx {self.name} did not start:\n" + self.process.output()
-            return answers(self.unix or (self.host, self.port))
-        procs.wait_until(ready, 10, f"nginx {self.name} listens")
+        self._run_until_it_listens(f"nginx {self.name}", ["/usr/sbin/nginx", "-p", self.dir, "-c", path, "-e", f"{self.dir}/error.log"])
         if self.unix:
             os.chmod(self.unix, 0o777)
         return self
 
-    def ports(self):
-        return [] if self.unix else [self.port]
 
-    def stop(self):
-        if self.process is not None:
-            self.process.stop()
-
-    def kill9(self):
-        self.process.kill9()
-
-    def pause(self):
-        self.process.pause()
-
-    def resume(self):
-        self.process.resume()
-
-    def remove(self):
-        procs.remove_dir(self.dir)
-
-
-class PhpFpm:
+class PhpFpm(Member):
     """php-fpm with a script that answers with what it was given, as JSON; script is its path."""
 
     def __init__(self, name="php1", unix=False):
-        self.name = name
-        self.dir = procs.temp_dir()
-        self.host, self.port = "127.0.0.1", procs.free_port()
-        self.unix = os.path.join(self.dir, "socket") if unix else None
+        super().__init__(name, unix)
         self.root = os.path.join(self.dir, "www")
         os.makedirs(self.root)
         self.script = os.path.join(self.root, "index.php")
@@ -393,7 +379,6 @@ class PhpFpm:
                        "$body = file_get_contents('php://input');\n"
                        "echo json_encode(['member' => '" + name + "', 'server' => $_SERVER,"
                        " 'body_sha256' => hash('sha256', $body), 'body_length' => strlen($body)]);\n")
-        self.process = None
 
     @property
     def url(self):
@@ -408,27 +393,7 @@ class PhpFpm:
             file.write(f"[global]\nerror_log={self.dir}/fpm.log\ndaemonize=no\npid={self.dir}/pid\n"
                        f"[www]\nuser=www-data\ngroup=www-data\nlisten={listen}\nlisten.mode=0777\n"
                        "pm=static\npm.max_children=4\n")
-        self.process = procs.Process(f"php-fpm {self.name}", [PHP_FPM, "-F", "-n", "-y", path],
-                                     os.path.join(self.dir, "output")).start()
-
-        def ready():
-            assert self.process.alive(), "php-fpm did not start:\n" + self.process.output()
-            return answers(self.unix or (self.host, self.port))
-        procs.wait_until(ready, 10, "php-fpm listens")
-        return self
-
-    def ports(self):
-        return [] if self.unix else [self.port]
-
-    def stop(self):
-        if self.process is not None:
-            self.process.stop()
-
-    def kill9(self):
-        self.process.kill9()
-
-    def remove(self):
-        procs.remove_dir(self.dir)
+        return self._run_until_it_listens(f"php-fpm {self.name}", [PHP_FPM, "-F", "-n", "-y", path])
 
 
 def answers(address):

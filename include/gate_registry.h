@@ -209,6 +209,8 @@ uint32_t gate_member_find(const gate_registry_t *reg, uint32_t group, const char
 
 uint32_t gate_verdict(const gate_registry_t *reg, uint32_t slot);
 uint32_t gate_weight(const gate_registry_t *reg, uint32_t slot);
+/** Its connections=; 0: no cap. */
+uint32_t gate_member_cap(const gate_registry_t *reg, uint32_t slot);
 int64_t gate_up_since(const gate_registry_t *reg, uint32_t slot);
 
 /** State in one word, the strongest reason first: "disabled" "drain" "down" "ejected" "gone" "unknown" "up". */

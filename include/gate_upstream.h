@@ -43,6 +43,8 @@ typedef struct {
     const gate_errand_paths_t *paths; /* looked at by turn() only: may be filled in until then. NULL: only addresses are turned */
     int http_only;                   /* the plane speaks HTTP/1.1 and HTTP/2 to members and nothing else: see begin() */
     int clear_only;                  /* .. and that not over TLS */
+    int loop;                        /* the plane's loop + 1: called in the queue by hear()'s wake; 0: a thread waits */
+    void *owner;                     /* what heard() names then */
     const char *plane;               /* "express", "classic": GATE_PLANE; static */
     int64_t route_timeout_usec;      /* ProxyPass timeout=; 0 */
     int64_t server_timeout_usec;     /* ProxyTimeout; 0 */
@@ -113,6 +115,13 @@ typedef struct {
     int64_t (*wait_until)(const gate_errand_t *e, int64_t now_usec);
     /** The client left while it waited; end() follows. */
     void (*wait_leave)(gate_errand_t *e, int64_t now_usec);
+    /**
+     * A loop of the engine begins: wake(ctx) is called from any thread, under locks, when the turn of an errand of that loop may have come. It
+     * is to make the loop call heard(), which names owners that are to call wait_look(). Without seat or queues it is never called.
+     */
+    void (*hear)(int loop, void (*wake)(void *ctx), void *ctx);
+    void (*heard)(int loop, void (*called)(void *owner));
+    void (*hear_end)(int loop);
     /** The try that claim() has begun: the same struct for each try of an errand, made anew. */
     gate_try_t *(*present)(gate_errand_t *e);
     /**

@@ -13,6 +13,11 @@ uint32_t gate_verdict(const gate_registry_t *reg, uint32_t slot)
     return atomic_load_explicit(&reg->hot[slot].verdict, memory_order_acquire);
 }
 
+uint32_t gate_member_cap(const gate_registry_t *reg, uint32_t slot)
+{
+    return atomic_load_explicit(&reg->member[slot].connections, memory_order_relaxed);
+}
+
 uint32_t gate_weight(const gate_registry_t *reg, uint32_t slot)
 {
     return atomic_load_explicit(&reg->hot[slot].weight, memory_order_relaxed);

@@ -35,6 +35,7 @@ void engine_parts_begin(loop_t *loop)
     static const origins_rules_t usual;
 
     (void)origins_open(loop, &usual); /* without memory for it no member is reached: the classic plane says so */
+    exchange_queue_begin(loop);
 }
 
 void engine_parts_drain(loop_t *loop)
@@ -44,6 +45,7 @@ void engine_parts_drain(loop_t *loop)
 
 void engine_parts_end(loop_t *loop)
 {
+    exchange_queue_end(loop);
     exchange_fetches_end(loop);
     origins_close(loop);
     exchange_loop_end(loop);

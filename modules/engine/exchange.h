@@ -85,6 +85,9 @@ void exchange_doors_end(loop_t *loop);
 void exchange_fetches_end(loop_t *loop);
 /** When a loop ends: what exchanges kept for it. */
 void exchange_loop_end(loop_t *loop);
+/** What wakes the loop for those that wait in a group's queue: as the loop begins and ends. */
+void exchange_queue_begin(loop_t *loop);
+void exchange_queue_end(loop_t *loop);
 
 /**
  * Ops may be called before it returns (a hit answers at once): *out is set first, and is good for as long as the codec has not called

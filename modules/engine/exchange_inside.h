@@ -279,6 +279,8 @@ void exchange_try_failed(exchange_t *x, origin_e how, const char *why);
  * @param go_on  it has not answered: another try, or the error for the client. 0: the exchange is over
  */
 void exchange_try_over(exchange_t *x, gate_outcome_e outcome, const char *why, int keep, int go_on);
+/** It waits in the queue: is it its turn? */
+void exchange_try_look(exchange_t *x);
 void exchange_try_clock(exchange_t *x);
 void exchange_try_limit(exchange_t *x);
 

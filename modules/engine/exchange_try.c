@@ -457,13 +457,19 @@ static void claimed(exchange_t *x, gate_errand_e what)
     }
 }
 
-static void queue_tick(wheel_timer_t *timer)
+void exchange_try_look(exchange_t *x)
 {
-    exchange_t *x = of_timer(timer);
-
     exchange_enter(x);
+    if (x->timer.due_usec) {
+        loop_timer_clear(x->loop, &x->timer);
+    }
     claimed(x, exchange_upstream->wait_look(x->errand, loop_now(x->loop)));
     exchange_leave(x);
+}
+
+static void queue_tick(wheel_timer_t *timer)
+{
+    exchange_try_look(of_timer(timer));
 }
 
 static void claim(exchange_t *x)
@@ -475,7 +481,7 @@ void exchange_errand_begin(exchange_t *x)
 {
     const char *why = NULL;
     gate_errand_ask_t ask = {
-        .pool = x->pool, .view = &x->view, .paths = &x->paths, .http_only = 1, .plane = "express",
+        .pool = x->pool, .view = &x->view, .paths = &x->paths, .http_only = 1, .plane = "express", .loop = loop_index(x->loop) + 1, .owner = x,
         .now_usec = x->begun_usec
     };
 

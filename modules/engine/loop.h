@@ -63,7 +63,7 @@ enum { LOOP_SCRATCH_READ, LOOP_SCRATCH_WRITE, LOOP_SCRATCHES };
 char *loop_scratch(loop_t *loop, int which);
 
 /** Engine-wide things that are one per loop (pools of origin connections, routes' memo): by small index, the owner's. */
-enum { LOOP_SLOT_ORIGINS, LOOP_SLOT_ROUTES, LOOP_SLOT_CLIENTS, LOOP_SLOT_CODEC, LOOP_SLOT_EXCHANGES, LOOP_SLOT_ROSTERS, LOOP_SLOT_FETCHES, LOOP_SLOTS };
+enum { LOOP_SLOT_ORIGINS, LOOP_SLOT_ROUTES, LOOP_SLOT_CLIENTS, LOOP_SLOT_CODEC, LOOP_SLOT_EXCHANGES, LOOP_SLOT_ROSTERS, LOOP_SLOT_FETCHES, LOOP_SLOT_QUEUE, LOOP_SLOTS };
 void **loop_slot(loop_t *loop, int which);
 
 #endif

@@ -137,7 +137,8 @@ static const gate_upstream_door_t *gate_upstream_door(void)
 {
     static const gate_upstream_door_t calls = {
         .group = group_named, .classic_only = classic_only, .begin = upstream_errand_begin, .claim = errand_claim,
-        .wait_look = errand_wait_look, .wait_until = errand_wait_until, .wait_leave = errand_wait_leave, .present = errand_present,
+        .wait_look = errand_wait_look, .wait_until = errand_wait_until, .wait_leave = errand_wait_leave,
+        .hear = upstream_queue_hear, .heard = upstream_queue_heard, .hear_end = upstream_queue_hear_end, .present = errand_present,
         .again = errand_again, .cookie = errand_cookie, .turn = errand_turn, .ended = errand_ended, .fail = errand_fail,
         .log = errand_log, .end = errand_end
     };

@@ -67,8 +67,7 @@ struct gate_errand {
     int others_full;            /* the last search found members, but none with room */
     queue_stay_t stay;
     int waiting;                /* in the queue */
-    unsigned ticks;             /* since it last looked */
-    int64_t tick_usec, waiting_since_usec, queued_usec; /* queued: how long it stood in the queue in all */
+    int64_t tick_usec, looked_usec, waiting_since_usec, queued_usec; /* queued: how long it stood in the queue in all */
 
     /* the tries */
     gate_try_t now;
@@ -117,6 +116,8 @@ void errand_unclaim(gate_errand_t *e);
 void errand_freed(const gate_errand_t *e);
 /** queue_admit_fn: is there room for the errand? */
 int errand_admit(void *errand);
+/** Roster index of the member that the client's cookie says, and that it goes to or waits for; -1: any */
+int errand_bound(const gate_errand_t *e);
 /** Could anybody be asked, if there were room? */
 int errand_hope(gate_errand_t *e);
 

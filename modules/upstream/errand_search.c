@@ -60,6 +60,13 @@ static int bound_place(const gate_errand_t *e, const pick_ask_t *ask)
     return -1;
 }
 
+int errand_bound(const gate_errand_t *e)
+{
+    pick_ask_t ask = ask_for(e);
+
+    return e->elsewhere ? -1 : bound_place(e, &ask);
+}
+
 static pick_answer_t choose(gate_errand_t *e)
 {
     pick_ask_t ask = ask_for(e);
@@ -118,7 +125,7 @@ int errand_hope(gate_errand_t *e)
 void errand_freed(const gate_errand_t *e)
 {
     if (e->group->queue_length) {
-        queue_released(e->house->queue, e->group->index);
+        queue_released(e->house->queue, e->group->index, e->now_usec);
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * errand_wait.c - an errand in its group's queue: it never sleeps here; who has it looks on when called, and every tick.
+ * errand_wait.c - an errand in its group's queue: it never sleeps here; who has it looks when called, and now and then.
  */
 #include <stdatomic.h>
 
@@ -7,7 +7,7 @@
 
 #define SUSPECT_USEC (QUEUE_BLOCKED_USEC / 2) /* so long blocked: is the one in front dead? */
 #define EARLY_USEC INT64_C(1000)              /* a tick may be looked at so much before its time */
-#define GLANCE_USEC INT64_C(1000)
+#define REST_USEC INT64_C(1000000)            /* a loop's waiter far behind looks so seldom, if it is not called */
 
 /* The membership moved on while it waited. */
 static void follow(gate_errand_t *e)
@@ -56,6 +56,15 @@ static gate_errand_e refuse(gate_errand_t *e)
     return GATE_ERRAND_NOBODY;
 }
 
+/* It cannot take every member. */
+static void say_wishes(gate_errand_t *e)
+{
+    int bound = errand_bound(e);
+
+    e->stay.picky = e->tries > 0 || bound >= 0;
+    e->stay.wants = bound >= 0 ? e->roster->members[bound].slot + 1 : 0;
+}
+
 gate_errand_e errand_wait_enter(gate_errand_t *e)
 {
     if (!e->roster->capped || !e->group->queue_length) {
@@ -63,9 +72,10 @@ gate_errand_e errand_wait_enter(gate_errand_t *e)
     }
     errand_unclaim(e);
     e->stay = (queue_stay_t){
-        .group = e->group->index, .seat = e->house->seat, .picky = e->tries > 0 || e->bound,
-        .until_usec = e->now_usec + e->group->queue_timeout_usec
+        .group = e->group->index, .seat = e->house->seat, .until_usec = e->now_usec + e->group->queue_timeout_usec,
+        .loop = e->ask.loop, .owner = e->ask.owner
     };
+    say_wishes(e);
     if (e->deadline_usec && e->deadline_usec < e->stay.until_usec) {
         e->stay.until_usec = e->deadline_usec;
     }
@@ -77,8 +87,7 @@ gate_errand_e errand_wait_enter(gate_errand_t *e)
         return GATE_ERRAND_MEMBER;
     case QUEUE_WAITING:
         e->waiting = 1;
-        e->ticks = 0;
-        e->waiting_since_usec = e->now_usec;
+        e->looked_usec = e->waiting_since_usec = e->now_usec;
         e->tick_usec = e->now_usec + QUEUE_TICK_USEC - EARLY_USEC;
         return GATE_ERRAND_WAIT;
     default:
@@ -106,7 +115,6 @@ static int has_ticked(gate_errand_t *e)
     if (e->now_usec < e->tick_usec) {
         return 0;
     }
-    e->ticks++;
     e->tick_usec = e->now_usec + QUEUE_TICK_USEC - EARLY_USEC;
     return 1;
 }
@@ -131,8 +139,9 @@ static gate_errand_e look(gate_errand_t *e)
         e->full = 0;
         return expire(e);
     }
-    if (called || queue_due(e->house->queue, &e->stay, e->ticks)) {
-        e->ticks = 0;
+    if (called || queue_due(e->house->queue, &e->stay, e->now_usec - e->looked_usec)) {
+        e->looked_usec = e->now_usec;
+        say_wishes(e);
         if (queue_look(e->house->queue, &e->stay, errand_admit, e, e->now_usec) == QUEUE_ADMITTED) {
             stop_waiting(e);
             return GATE_ERRAND_MEMBER;
@@ -153,14 +162,12 @@ gate_errand_e errand_wait_look(gate_errand_t *e, int64_t now_usec)
     return got == GATE_ERRAND_MEMBER ? errand_begun(e) : got;
 }
 
-/* Who cannot sleep on the word looks at it the more often the nearer it is to the front: each who is let in calls the next. */
+/* A loop's waiter is called when its turn comes; that nobody does happens only if somebody died: who is in front finds out soonest. */
 int64_t errand_wait_until(const gate_errand_t *e, int64_t now_usec)
 {
-    int64_t wait_usec = (1 + (int64_t)queue_rank(e->house->queue, &e->stay)) * GLANCE_USEC;
+    uint64_t rank = queue_rank(e->house->queue, &e->stay);
+    int64_t wait_usec = rank < REST_USEC / QUEUE_TICK_USEC ? (int64_t)(1 + rank) * QUEUE_TICK_USEC : REST_USEC;
 
-    if (wait_usec > QUEUE_TICK_USEC || wait_usec <= 0) {
-        wait_usec = QUEUE_TICK_USEC;
-    }
     return now_usec + wait_usec < e->stay.until_usec ? now_usec + wait_usec : e->stay.until_usec;
 }
 

@@ -45,6 +45,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     upstream_workers_init(pchild, gate_registry_limits(gate_core()->registry)->members);
     upstream_dispatch_init(pchild);
     upstream_door_init(pchild);
+    upstream_queue_child(pchild);
     upstream_sticky_child();
     upstream_backend_init();
 }

@@ -1,11 +1,11 @@
 /*
  * queue.h - members' `connections` over all children, and who waits, in order of arrival, when there is no room.
  * Depends: gate_registry.h (in-flight numbers), gate_seat.h, gate_lock.h.   Memory: two zones; the handle lives in a pool.
- * Time: monotonic microseconds, passed in.   Sleeping is the caller's business (queue_wait.c); here is only the word to sleep on.
+ * Time: monotonic microseconds, passed in.   Sleeping is the caller's business (queue_wait.c): here are only the word to sleep on, and bells.
  *
  * ZONE "caps":  [ header | a lock for each group ]. It decides who is let in; old and new children share it over a graceful restart,
  *               whatever becomes of the queues.
- * ZONE "queue": [ header | line of each group | places, a range for each group that has a queue ].
+ * ZONE "queue": [ header | line of each group | bells of each seat's loops | places, a range for each group that has a queue ].
  *
  * A CAP is kept by letting in one exchange at a time: under the group's lock the caller looks for a member with room and counts
  * itself in flight in its own seat's row of the registry. Ending is one atomic step without the lock. A child that dies takes its
@@ -13,11 +13,14 @@
  * none of whose members has it never comes here.
  * A PLACE holds ticket, owner (seat and its incarnation), deadline, and the EPOCH at which its holder last looked in vain. The epoch
  * grows when something ends on a capped member, when a seat is swept, and when membership or a verdict changes. Who may look: everybody
- * before whom nobody waits that has not looked at this epoch. So the first one is always asked first, and one behind gets what
- * those before it cannot use.
- * CRASH  every decision is made from the places themselves; nothing else needs to be right. Places of dead seats and of holders
- *        that overstayed are dropped by whoever looks next; a holder that was called and died is passed over by the sweep, or at
- *        the next one's own tick (QUEUE_TICK_USEC at the latest).
+ * before whom nobody waits that has not looked at this epoch, or would take anything. So the first one is always asked first, and one
+ * behind gets what those before it cannot use. Places hang together in order of their tickets (queue_line.c): what a look costs does not
+ * depend on how many wait, only on how many in front are bound to members that have no room.
+ * CALLS  who ends something calls the one in front, who is let in calls the next: a thread by its place's word, a loop by its bell
+ *        (queue_bell.c).
+ * CRASH  every decision is made from the places themselves; the links are made anew when a holder of the lock died inside. Places of
+ *        dead seats are dropped by the sweep, and by whoever comes across them, as are those of holders that overstayed; a holder that
+ *        was called and died is passed over by the sweep, or at the next one's own tick (QUEUE_TICK_USEC at the latest).
  * RELOAD "caps" is kept; "queue" is kept while all lengths stay; else those who wait in old children go on in the old one.
  */
 #ifndef QUEUE_H
@@ -30,14 +33,17 @@
 #include "gate_seat.h"
 
 #define QUEUE_CAPS_LAYOUT 1u
+#define QUEUE_LAYOUT 2u
+#define QUEUE_LOOPS_MAX 16
 #define QUEUE_LENGTH_MAX 100000u
 #define QUEUE_TICK_USEC INT64_C(50000)      /* a waiter looks at its client, and by itself, this often */
 #define QUEUE_BLOCKED_USEC INT64_C(300000)  /* so long called and not come: the one behind goes first */
+#define QUEUE_TIDY_USEC INT64_C(1000000)    /* a full queue is searched for places that nobody holds any more at most so often */
 #define QUEUE_GRACE_USEC INT64_C(2000000)   /* past its deadline: the holder no longer runs */
 
 /* How long each group's queue is, by the registry's index; 0: none. Borrowed. */
 typedef struct {
-    uint32_t groups;
+    uint32_t groups, seats;
     const uint32_t *lengths;
 } queue_plan_t;
 
@@ -76,28 +82,31 @@ typedef struct {
     uint32_t word;           /* as it was before the last look: sleep until it changes */
     int seat;
     int picky;               /* it cannot take every member: it has tried some, or is bound to one */
+    uint32_t wants;          /* slot + 1 of the one that it is bound to; 0: any, but for those it has tried */
+    int loop;                /* who waits: loop + 1, whose bell is rung (queue_hear()); 0: a thread, that sleeps on the word */
+    void *owner;             /* what queue_heard() names to that loop */
     int blocked;             /* the last look was not allowed: somebody before has not looked */
     int64_t blocked_since_usec, until_usec;
 } queue_stay_t;
 
 /**
  * Let in, or given a place at the end.
- * @param stay  group, seat, picky, until_usec filled in by the caller
+ * @param stay  group, seat, picky, wants, loop, owner, until_usec filled in by the caller
  * @param may_wait  0: QUEUE_FULL instead of a place
  */
 queue_result_e queue_enter(queue_t *q, queue_stay_t *stay, int may_wait, queue_admit_fn admit, void *ctx, int64_t now_usec);
 
-/** Looks again, from the place. A place that was taken away (the process stood still) is replaced by one at the end. */
+/** Looks again, from the place; picky and wants may be other than before. A place that was taken away (the process stood still) is replaced by one at the end. */
 queue_result_e queue_look(queue_t *q, queue_stay_t *stay, queue_admit_fn admit, void *ctx, int64_t now_usec);
 
 typedef enum { QUEUE_LEFT_CLIENT = 0, QUEUE_LEFT_EXPIRED } queue_left_e;
 
 /**
- * A tick is over and nobody has called: is it worth a look? Yes for the one in front, for the others now and then (their turn is
- * called out, but a caller may have died).
- * @param ticks  since the last look
+ * Nobody has called: is it worth a look? Yes for the one in front, for the others now and then (their turn is called out, but a caller
+ * may have died).
+ * @param quiet_usec  since the last look
  */
-int queue_due(const queue_t *q, const queue_stay_t *stay, unsigned ticks);
+int queue_due(const queue_t *q, const queue_stay_t *stay, int64_t quiet_usec);
 
 /** How many may be before it in line, those who have left meanwhile included; 0: it is the first. */
 uint64_t queue_rank(const queue_t *q, const queue_stay_t *stay);
@@ -109,7 +118,20 @@ void queue_leave(queue_t *q, queue_stay_t *stay, queue_left_e why, int64_t now_u
 _Atomic uint32_t *queue_word(queue_t *q, const queue_stay_t *stay);
 
 /** Something has ended on a capped member of the group (after gate_inflight_end): who is first is woken. */
-void queue_released(queue_t *q, uint32_t group);
+void queue_released(queue_t *q, uint32_t group, int64_t now_usec);
+
+/**
+ * A loop of this process will wait for others than itself: from now on wake(ctx) is called, on any thread and under locks, when one of its
+ * places is called; it is to see to it that queue_heard() is called on the loop soon. All calls of one loop are for its own thread.
+ * @return 1; 0: there is no queue, or no seat: nobody of that loop is called
+ */
+int queue_hear(queue_t *q, int seat, int loop, void (*wake)(void *ctx), void *ctx);
+void queue_hear_end(queue_t *q, int loop);
+/** Names the owners of those that were called since; one that was not may be among them. */
+void queue_heard(queue_t *q, int loop, void (*called)(void *owner));
+/** On a thread of its own: wakes this process's loops for others that ring, until *stop is set and queue_bell_stop() called. */
+void queue_bell_listen(queue_t *q, int seat, const _Atomic int *stop);
+void queue_bell_stop(queue_t *q, int seat);
 
 /** gate_seat_sweep_fn: drops the places of a dead seat. */
 void queue_sweep(int seat, void *queue);

@@ -20,7 +20,7 @@ apr_status_t upstream_queue_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
     gate_core_t *core = gate_core();
     uint32_t groups = gate_registry_limits(core->registry)->groups;
     uint32_t *lengths = apr_pcalloc(ptemp, groups * sizeof *lengths);
-    queue_plan_t plan = { groups, lengths };
+    queue_plan_t plan = { .groups = groups, .seats = gate_seats_count(core->seats), .lengths = lengths };
     gate_zone_t caps, queue;
     apr_status_t rv;
     int i;

@@ -239,6 +239,11 @@ void upstream_discover_put(struct gate_node *out, const upstream_group_t *group)
 
 /** Zones and handles, in post_config after the registry knows the groups. */
 apr_status_t upstream_queue_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/* queue_ear.c: see gate_upstream_door_t.hear */
+void upstream_queue_child(apr_pool_t *pchild);
+void upstream_queue_hear(int loop, void (*wake)(void *ctx), void *ctx);
+void upstream_queue_heard(int loop, void (*called)(void *owner));
+void upstream_queue_hear_end(int loop);
 apr_status_t upstream_sticky_open(server_rec *s);
 void upstream_sticky_child(void);
 /** What cookies are signed with. */

@@ -40,7 +40,7 @@ void queue_world_open(queue_world_t *w, uint32_t members, uint32_t cap, uint32_t
     w->cap = cap;
     w->lengths[0] = w->lengths[1] = 0;
     w->lengths[w->group] = length;
-    w->plan = (queue_plan_t){ .groups = 2, .lengths = w->lengths };
+    w->plan = (queue_plan_t){ .groups = 2, .seats = w->world.limits.seats, .lengths = w->lengths };
     w->caps = map(queue_caps_size(2));
     w->base = map(queue_size(&w->plan));
     queue_caps_init(w->caps, 2);
@@ -101,17 +101,17 @@ queue_result_e queue_guest_look(queue_guest_t *g, int64_t now)
 
 int queue_guest_wait(queue_guest_t *g)
 {
-    unsigned ticks = 0;
+    int64_t looked = gate_mono_usec();
 
     while (gate_mono_usec() < g->stay.until_usec) {
         struct timespec tick = { .tv_nsec = QUEUE_TICK_USEC * 1000 };
         _Atomic uint32_t *word = queue_word(g->w->queue, &g->stay);
 
         syscall(SYS_futex, word, FUTEX_WAIT, g->stay.word, &tick, NULL, 0);
-        if (atomic_load(word) == g->stay.word && !queue_due(g->w->queue, &g->stay, ++ticks)) {
+        if (atomic_load(word) == g->stay.word && !queue_due(g->w->queue, &g->stay, gate_mono_usec() - looked)) {
             continue;
         }
-        ticks = 0;
+        looked = gate_mono_usec();
         if (gate_seats_need_sweep(g->w->world.seats)) {
             gate_seats_sweep(g->w->world.seats);
         }
@@ -127,5 +127,5 @@ void queue_guest_done(queue_guest_t *g)
 {
     gate_inflight_end(g->w->world.reg, g->seat, g->w->slot[g->got]);
     g->got = -1;
-    queue_released(g->w->queue, g->w->group);
+    queue_released(g->w->queue, g->w->group, gate_mono_usec());
 }

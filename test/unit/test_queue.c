@@ -239,8 +239,8 @@ static void test_place_of_one_who_overstayed(void **state)
     queue_guest_enter(&in, 0);
     queue_guest_enter(&a, 0);
     assert_int_equal(queue_guest_enter(&b, 1000 + QUEUE_GRACE_USEC), QUEUE_FULL);
-    assert_int_equal(queue_guest_enter(&b, 1001 + QUEUE_GRACE_USEC), QUEUE_WAITING);
-    assert_int_equal(queue_guest_look(&a, 1002 + QUEUE_GRACE_USEC), QUEUE_FULL); /* its place is gone, and there is no other */
+    assert_int_equal(queue_guest_enter(&b, 1000 + QUEUE_GRACE_USEC + QUEUE_TIDY_USEC), QUEUE_WAITING);
+    assert_int_equal(queue_guest_look(&a, 1001 + QUEUE_GRACE_USEC + QUEUE_TIDY_USEC), QUEUE_FULL); /* its place is gone, and there is no other */
     assert_null(queue_word(w.queue, &a.stay));
     queue_leave(w.queue, &a.stay, QUEUE_LEFT_EXPIRED, 0); /* does no harm */
     assert_non_null(queue_word(w.queue, &b.stay));
@@ -275,16 +275,16 @@ static void test_when_to_look_without_a_call(void **state)
     queue_guest_enter(&in, 0);
     queue_guest_enter(&a, 0);
     queue_guest_enter(&b, 0);
-    assert_true(queue_due(w.queue, &a.stay, 1));
-    assert_false(queue_due(w.queue, &b.stay, 1));
-    assert_true(queue_due(w.queue, &b.stay, 8));
+    assert_true(queue_due(w.queue, &a.stay, QUEUE_TICK_USEC));
+    assert_false(queue_due(w.queue, &b.stay, QUEUE_TICK_USEC));
+    assert_true(queue_due(w.queue, &b.stay, 8 * QUEUE_TICK_USEC));
     queue_world_close(&w);
 }
 
 static void test_layout_follows_the_lengths(void **state)
 {
     uint32_t one[] = { 10, 20 }, two[] = { 20, 10 };
-    queue_plan_t a = { 2, one }, b = { 2, two };
+    queue_plan_t a = { 2, 4, one }, b = { 2, 4, two };
 
     (void)state;
     assert_int_equal(queue_size(&a), queue_size(&b));

@@ -47,6 +47,14 @@ def examples(lines):
     return found
 
 
+def guide(text, heading):
+    """The lines of a part that is no directive's entry, up to the next one's underlined heading."""
+    lines = text.splitlines()
+    start = lines.index(heading) + 2
+    ends = [n - 1 for n in range(start, len(lines)) if re.fullmatch("-{3,}|={3,}", lines[n])]
+    return lines[start:min(ends, default=len(lines))]
+
+
 def manuals():
     for path in sorted(glob.glob(os.path.join(gatehttpd.TOP, "modules", "*", "README"))):
         module = os.path.basename(os.path.dirname(path))
@@ -75,4 +83,14 @@ def test_examples_load(lab, module, name, lines):
     for text in examples(lines):
         httpd = lab.httpd(start=False, conf=text)
         good, said = httpd.check()
+        assert good, f"{text}\n{said}"
+
+
+@pytest.mark.needs("gate_upstream", "gate_health")
+def test_configurations_of_other_proxies_load_as_ours(lab):
+    with open(os.path.join(gatehttpd.TOP, "modules", "upstream", "README"), encoding="utf-8") as file:
+        texts = examples(guide(file.read(), "Coming from another proxy"))
+    assert len(texts) == 3
+    for text in texts:
+        good, said = lab.httpd(start=False, conf=text).check()
         assert good, f"{text}\n{said}"

@@ -2,7 +2,7 @@
 """
 Configuration is written as a field list (include/gate_conf.h), so that no field can be forgotten in create or merge:
 a *_conf_t is never a hand-written struct, every list is used for both struct and functions, no field stands twice,
-and a module that creates a configuration also merges it.
+and a module that creates a configuration also merges it (trap 68: a directive that a virtual host loses).
 """
 import re
 

@@ -2,12 +2,14 @@
 """
 httpd loads modules into one name space. So: no function or variable is defined by two of our modules, what crosses
 modules begins with gate_, and every gate_ name that a module needs is defined by core (or itself).
+Trap 67: mod_proxy's structures are its own to make; their sizes differ between versions, so none of our code asks for one.
 Looks at build/modules; modules that are not built are not looked at.
 """
 import os
+import re
 import subprocess
 
-from guardlib import TOP, find, finish
+from guardlib import MODULES, TOP, find, finish, line_of, read, sources, without_comments
 
 problems = []
 defined, wanted = {}, {}
@@ -26,4 +28,8 @@ core = os.path.join("build", "modules", "mod_gate.so")
 for name, paths in sorted(wanted.items()):
     if name.startswith("gate_") and core not in defined.get(name, []):
         problems.append(f"{name}: needed by {', '.join(map(os.path.basename, paths))}, not defined by mod_gate.so")
+for path in [p for module in MODULES for p in sources(module)]:
+    text = without_comments(read(path))
+    for match in re.finditer(r"\bsizeof\s*\(?\s*(proxy_\w+)|\bpalloc\([^;]*\b(proxy_worker\w*|proxy_server_conf|proxy_balancer\w*)\)", text):
+        problems.append(f"{path}:{line_of(text, match.start())}: relies on the size of {match.group(1) or match.group(2)}")
 finish(problems)

@@ -77,7 +77,18 @@ def test_memory_is_checked_and_explained(lab):
         assert f"GateMemory: '{bad}'" in httpd.check()[1], bad
 
 
+def test_trap_69_no_shared_memory_in_files(lab):
+    """Containers have 64 MB in /dev/shm, or none: nothing of ours is there, nor in any other file system."""
+    httpd = lab.httpd(conf=CHECK)
+    selfcheck(httpd)
+    with open(f"/proc/{httpd.pid()}/maps") as file:
+        shared = [line.split(None, 5) for line in file if re.match(r"\S+ ...s ", line)]
+    assert sum(int(b, 16) - int(a, 16) for a, b in (line[0].split("-") for line in shared)) > 1 << 20
+    assert {line[5].strip() for line in shared} <= {"/dev/zero (deleted)"}
+
+
 def test_memory_too_small_names_what_would_do(lab):
+    """Trap 69, too: the size that would do is named."""
     members = "\n".join(f"  GateMember http://127.0.0.1:{9000 + i}" for i in range(4000))
     httpd = lab.httpd(start=False, conf=f"GateMemory 8M\n<GateUpstream big>\n{members}\n</GateUpstream>\n")
     if "Invalid command" in httpd.check()[1]:

@@ -173,6 +173,7 @@ def sent(member):
 
 
 def test_host_and_forwarded_headers(lab):
+    """Trap 6: a client that names X-Forwarded-For in Connection does not take ours away."""
     member = lab.upstream()
     httpd = lab.httpd(group("app", [member]) + route())
     get(httpd.port, "/", headers={"Connection": "X-Forwarded-For", "X-Forwarded-For": "9.9.9.9"}, host="www.example.org")
@@ -200,6 +201,7 @@ def test_preserve_host(lab):
     ("/x/a%3Bb", "mapping=encoded", "/y/a%3Bb"),
 ])
 def test_paths_arrive_as_mod_proxy_sends_them(lab, path, words, arrives):
+    """Trap 2: what is escaped stays so, as mod_proxy's own policy (nocanon, mapping=) says."""
     member, plain = lab.upstream("m1"), lab.upstream("m2")
     httpd = lab.httpd(group("app", [member]) + route(path="/x/", target="/y/", words=words)
                       + f'ProxyPass "/p/" "{plain.url}/y/" {words}\n')
@@ -216,6 +218,7 @@ def test_paths_arrive_as_mod_proxy_sends_them(lab, path, words, arrives):
 ])
 @pytest.mark.parametrize("path", ["/x/a%0d%0aX-Evil:%20yes", "/x/a%20HTTP/1.1%0d%0aHost:%20evil%0d%0a%0d%0a", "/x/a%00b"])
 def test_request_splitting_is_not_possible(lab, rule, path):
+    """Trap 1: decoded bytes of a request do not become lines of another."""
     member = lab.upstream()
     httpd = lab.httpd(group("app", [member]) + "RewriteEngine on\n" + rule)
     httpd.expect(r"AH\d+", r"GATE0220", r"GATE0224")

@@ -18,6 +18,35 @@ def raw(head, body="ok"):
     return {"raw": [f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\n\r\n{body}"]}
 
 
+# --- 2, 3: what a request's text decides --------------------------------------------------------
+
+def test_trap_2_an_escaped_slash_is_no_way_around_require(lab):
+    """Whatever is forwarded as /private/.. was authorised as /private/.."""
+    member = lab.upstream()
+    httpd = start(lab, [member], conf='<Location "/private">\nRequire all denied\n</Location>\n')
+    httpd.expect("AH01630", "AH00026")
+    for path in ("/private/a", "/%70rivate/a", "/x/../private/a", "/x/%2e%2e/private/a", "//private/a", "/x%2f..%2fprivate/a"):
+        assert get(httpd.port, path).status in (400, 403, 404), path
+    assert member.count == 0
+    assert get(httpd.port, "/public").status == 200
+
+
+@pytest.mark.parametrize("words", ['ProxyPassMatch "^/(.*)$" "gate://app/$1"',
+                                   'RewriteEngine on\nRewriteRule "^/(.*)$" "gate://app/$1" [P,NE]'])
+def test_trap_3_a_request_names_no_member(lab, words):
+    """Schemes, authorities and sockets in a path are bytes of the path."""
+    member, other = lab.upstream("m1"), lab.upstream("m2")
+    httpd = lab.httpd(group("app", [member], *NO_OUTLIER) + words + "\n")
+    httpd.expect(*MEMBER_TROUBLE, r"\[core:error\]")
+    for path in (f"/@{other.authority}/", f"/unix:/tmp/x|{other.url}/", f"/{other.url}/", f"//{other.authority}/",
+                 f"/?unix:/tmp/x|{other.url}/"):
+        get(httpd.port, path)
+    with Connection(httpd.port) as c:
+        c.request(f"{other.url}/absolute", host="app")
+    assert (other.count, other.connections) == (0, 0)
+    assert member.count > 0
+
+
 # --- 4: response splitting from a member ------------------------------------------------------
 
 @pytest.mark.parametrize("head", ["200 OK\r\nX-A: b\x01c", "200 OK\r\nX-A: b\rX-Evil: yes", "200 OK\r\nX A: b", "200 OK\r\n: b",

@@ -128,7 +128,7 @@ static void child_mends_and_counts(shared_t *s)
     }
 }
 
-/* Three processes count under the lock; they are killed at any instruction, 300 times. Whoever takes over finds out and mends. */
+/* Trap 65. Three processes count under the lock; they are killed at any instruction, 300 times. Whoever takes over finds out and mends. */
 static void test_killed_owners(void **state)
 {
     shared_t *s = shared_new();

@@ -154,6 +154,7 @@ static void test_origins(void **state)
     assert_int_equal(gate_member_find(w.reg, app, "r"), slot);
 }
 
+/* Trap 64: a slot that changed hands is not mistaken for the member that was there. */
 static void test_remove_and_rest(void **state)
 {
     gate_member_spec_t set[] = { spec("a", "http://a"), spec("b", "http://b") };

@@ -134,21 +134,21 @@ void queue_heard(queue_t *q, int loop, void (*called)(void *owner))
 void queue_bell_listen(queue_t *q, int seat, const _Atomic int *stop)
 {
     porch_t *porch = &q->porch[seat];
-    uint32_t seen = atomic_load(&porch->word), loops, loop;
+    uint32_t seen, loops, loop;
 
     while (!atomic_load(stop)) {
-        atomic_store(&porch->asleep, 1);
-        if (atomic_load(&porch->word) == seen && !atomic_load(stop)) {
-            syscall(SYS_futex, &porch->word, FUTEX_WAIT, seen, NULL, NULL, 0);
-        }
-        atomic_store(&porch->asleep, 0);
-        seen = atomic_load(&porch->word);
+        seen = atomic_load(&porch->word); /* before the loops are looked at: who rings later changes it later */
         loops = atomic_exchange(&porch->loops, 0);
         for (loop = 0; loop < QUEUE_LOOPS_MAX; loop++) {
             if (loops >> loop & 1) {
                 wake_loop(&q->ear[loop]);
             }
         }
+        atomic_store(&porch->asleep, 1);
+        if (atomic_load(&porch->word) == seen && !atomic_load(stop)) {
+            syscall(SYS_futex, &porch->word, FUTEX_WAIT, seen, NULL, NULL, 0);
+        }
+        atomic_store(&porch->asleep, 0);
     }
 }
 

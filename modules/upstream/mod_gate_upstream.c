@@ -72,6 +72,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_insert_error_filter(upstream_answer_error_page, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_error_log(upstream_note_logged, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_log_transaction(upstream_log_vars, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_log_transaction(upstream_log_cut, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_log_transaction(upstream_log_uncut, NULL, NULL, APR_HOOK_REALLY_LAST);
     proxy_hook_canon_handler(upstream_canon, NULL, NULL, APR_HOOK_FIRST);
     proxy_hook_scheme_handler(upstream_dispatch, NULL, NULL, APR_HOOK_FIRST);
 }

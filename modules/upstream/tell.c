@@ -54,6 +54,41 @@ void upstream_log_look(void)
     }
 }
 
+#define CUT_NOTE "gate-cut"
+
+static int is_cut(const request_rec *r)
+{
+    const upstream_request_t *conf;
+
+    for (; r; r = r->next) {
+        conf = ap_get_module_config(r->request_config, &gate_upstream_module);
+        if (conf && conf->exchange && conf->exchange->last && conf->exchange->last->answer == ANSWER_PASSED && conf->exchange->last->broke) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* An answer that a member did not end is logged as what it was for the client: aborted (%X), in no other way than the bytes tell. */
+int upstream_log_cut(request_rec *r)
+{
+    if (!r->connection->aborted && is_cut(r)) {
+        r->connection->aborted = 1;
+        apr_table_setn(r->notes, CUT_NOTE, "1");
+    }
+    return DECLINED;
+}
+
+/* After all who log: how the connection ends is not for the log to say. */
+int upstream_log_uncut(request_rec *r)
+{
+    if (apr_table_get(r->notes, CUT_NOTE)) {
+        apr_table_unset(r->notes, CUT_NOTE);
+        r->connection->aborted = 0;
+    }
+    return DECLINED;
+}
+
 /* Into the request that the log speaks of too, which after an ErrorDocument is another one than ours. */
 int upstream_log_vars(request_rec *r)
 {

@@ -293,6 +293,8 @@ int upstream_fail(upstream_exchange_t *x);
 void upstream_log_look(void);
 /** log_transaction: GATE_*. */
 int upstream_log_vars(request_rec *r);
+int upstream_log_cut(request_rec *r);
+int upstream_log_uncut(request_rec *r);
 void upstream_dispatch_init(apr_pool_t *pchild);
 
 #endif

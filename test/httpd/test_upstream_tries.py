@@ -376,6 +376,28 @@ def test_cut_answers_end_as_cut(lab, what, chunked):
     httpd.wait_log("GATE0222")
 
 
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("what", ["short-body", "reset-mid-body"])
+def test_the_log_says_that_an_answer_was_cut(lab, what, tls):
+    """200 is what the client was told; X that it did not get the whole. The next request is logged as ever."""
+    member = lab.upstream("m1").script(what, "ok")
+    log = 'LogFormat "%X %>s %B" cut\nCustomLog logs/cut.log cut\n'
+    httpd = lab.httpd(log + group("app", [member], *NO_OUTLIER) + route(), vhost="CustomLog logs/cut.log cut\n" + route(), tls=True)
+    httpd.expect(*MEMBER_TROUBLE)
+    port = httpd.tls_port if tls else httpd.port
+
+    def lines(count):
+        wait_until(lambda: httpd.read_file("logs/cut.log").count("\n") >= count, 10, f"{count} lines in the log")
+        return [line.split() for line in httpd.read_file("logs/cut.log").splitlines()]
+    with pytest.raises((BadAnswer, ConnectionError)):
+        get(port, tls=tls)
+    state, status, size = lines(1)[0]
+    assert (state, status) == ("X", "200") and 0 < int(size) < 400000
+    whole = get(port, tls=tls)
+    state, status, size = lines(2)[1]
+    assert state != "X" and status == "200" and int(size) == len(whole.body)
+
+
 @pytest.mark.parametrize("proto", ["ajp", "uwsgi"])
 def test_cut_answers_of_cgi_like_members(lab, proto):
     bad = lab.upstream("m1", proto=proto).behave("short-body")

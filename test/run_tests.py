@@ -74,7 +74,8 @@ def part_build(tally, _name):
     """Nothing else can run without the first; the second is only looked at."""
     good = step(tally, "build", "gcc, no warning", make("WERROR=1", "all", "unit"))
     if good:
-        step(tally, "build", "clang, no warning", make("CC=clang", "WERROR=1", "all", "unit"))
+        # the words that count come from its parser, and nothing of this runs
+        step(tally, "build", "clang, no warning", make("CC=clang", "WERROR=1", "EXTRA_CFLAGS=-O0 -g0 -U_FORTIFY_SOURCE", "all", "unit"))
     return good
 
 
@@ -209,6 +210,18 @@ def failures_of(path):
     return names
 
 
+# The files of the httpd suite that take longest, by test seconds: they begin first, so that none of them is left alone at the end.
+LONGEST = ["planes_differ", "health", "engine_routes", "discover", "status", "engine_same", "upstream_tries", "cache_rules", "upstream_basic",
+           "clients_that_leave", "queue", "sticky", "access_limits", "upstream_answers", "upstream_config", "members", "harness", "outlier",
+           "upstream_lifecycle", "soak", "health_prober", "admin", "cache_flight", "engine_conn", "h2_crowds"]
+
+
+def httpd_files():
+    """The files of the httpd suite by name (without test_), in the order in which they are to begin."""
+    names = {os.path.basename(f)[5:-3]: f for f in sorted(glob.glob(os.path.join(TOP, "test", "httpd", "test_*.py")))}
+    return {name: names[name] for name in sorted(names, key=lambda n: LONGEST.index(n) if n in LONGEST else len(LONGEST))}
+
+
 def at_once():
     """The httpd suite mostly waits: a few files of it at the same time, if xdist is there."""
     if importlib.util.find_spec("xdist") is None:
@@ -261,15 +274,16 @@ def second_go(names, env):
 def part_httpd(tally, name):
     if name and os.path.exists(os.path.join(TOP, "test", "unit", f"test_{name}.c")):
         return
-    run_pytest(tally, "httpd", ["test/httpd"], name, at_once())
+    run_pytest(tally, "httpd", list(httpd_files().values()), name, at_once())
 
 
 # Files of the httpd suite that are about neither plane: configurations, files, documents, the harness itself, where members come from and
 # who asks after their health.
 ONE_PLANE = ["core", "demo", "harness", "install", "manuals", "openapi", "readme", "samples", "cache_config", "upstream_config", "discover",
-             "health_prober"]
+             "health_prober", "admin"]
+# (What is so of single tests, they say themselves: @pytest.mark.once.)
 # .. and those whose scenarios HTTP/2 has no part in: pages that the classic plane makes in any case, probes, clients of raw bytes.
-NOT_OVER_H2 = ["admin", "status", "health", "health_members", "clients_that_leave", "access_doors", "planes_differ"]
+NOT_OVER_H2 = ["status", "health", "health_members", "clients_that_leave", "access_doors", "planes_differ"]
 
 
 def again(tally, part, name, left_out, plane):
@@ -278,9 +292,7 @@ def again(tally, part, name, left_out, plane):
         return
     if name and os.path.exists(os.path.join(TOP, "test", "unit", f"test_{name}.c")):
         return
-    files = sorted(glob.glob(os.path.join(TOP, "test", "httpd", "test_*.py")))
-    names = {os.path.basename(f)[5:-3]: f for f in files}
-    chosen = [f for n, f in names.items() if n not in left_out and not n.startswith(("engine", "h2"))]
+    chosen = [f for n, f in httpd_files().items() if n not in left_out and not n.startswith(("engine", "h2"))]
     run_pytest(tally, part, chosen, name, [*at_once(), "-rs"], {"GATE_PLANE": plane})
 
 

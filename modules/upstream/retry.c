@@ -5,6 +5,9 @@
 
 #include "retry.h"
 
+/* Waits end up to a millisecond early (they are told in whole ones): with less than this left a member is not asked any more. */
+#define LEAST_LEFT_USEC 2000
+
 void retry_rule_default(retry_rule_t *rule)
 {
     memset(rule, 0, sizeof *rule);
@@ -133,7 +136,7 @@ retry_verdict_t retry_decide(const retry_rule_t *rule, const retry_try_t *ended,
     else if (!may_repeat(rule, ended, standing->method)) {
         verdict.why = "the member may have acted on the request, and its method is not safe to repeat";
     }
-    else if (standing->deadline_usec != 0 && standing->now_usec >= standing->deadline_usec) {
+    else if (standing->deadline_usec != 0 && standing->now_usec + LEAST_LEFT_USEC >= standing->deadline_usec) {
         verdict.why = "the exchange's total time is used up";
     }
     else if (stale) {

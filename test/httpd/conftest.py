@@ -25,6 +25,7 @@ def pytest_configure(config):
         raise pytest.UsageError(f"GATE_PLANE={gatehttpd.PLANE} is none of {', '.join(gatehttpd.PLANES)}, h2")
     config.addinivalue_line("markers", "needs(*names): skipped unless these modules of ours are built")
     config.addinivalue_line("markers", "plane(name): runs on this plane only")
+    config.addinivalue_line("markers", "once(why): is about neither plane: runs once, with the classic plane's scenarios")
     config.addinivalue_line("markers", "h1(why): is about what HTTP/2 does not have, and does not run over it")
 
 
@@ -34,6 +35,11 @@ def pytest_runtest_setup(item):
     for mark in item.iter_markers("plane"):
         if gatehttpd.PLANE not in mark.args:
             pytest.skip("is about the plane " + ", ".join(mark.args))
+    if gatehttpd.RUN != "classic":
+        for mark in item.iter_markers("once"):
+            pytest.skip("runs once: " + mark.args[0])
+        if getattr(item, "callspec", None) and item.callspec.params.get("mpm", "event") != "event":
+            pytest.skip("runs once: other MPMs have the classic plane only")
     for mark in item.iter_markers("h1"):
         if gatehttpd.H2:
             pytest.skip("not over HTTP/2: " + mark.args[0])

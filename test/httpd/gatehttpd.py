@@ -263,6 +263,12 @@ class Httpd:
             procs.wait_until(lambda: self.generations() > before or not self.process.alive(), 20, "graceful restart")
             assert self.process.alive(), "httpd ended in a graceful restart:\n" + self.error_log()
 
+    def renew(self):
+        """graceful(), and the old children have gone: whoever asks from now on is answered by the new generation."""
+        old = set(self.child_pids())
+        self.graceful()
+        procs.wait_until(lambda: not old & set(self.child_pids()), 15, "the old children have ended")
+
     def restart(self):
         """SIGHUP: a restart that does not wait for requests."""
         before = self.generations()

@@ -15,6 +15,7 @@ from keepalive import KeepAlive
 from procs import wait_until
 
 pytestmark = pytest.mark.needs("gate_access")
+CONFIGURATION = pytest.mark.once("what httpd -t says")
 
 RULE = "GateBan status=404 count=3 window=60s for=20s\n"
 
@@ -202,6 +203,7 @@ def test_a_state_file_that_cannot_be_written(lab):
     assert status(httpd, "192.0.2.1") == 403
 
 
+@CONFIGURATION
 @pytest.mark.parametrize("conf, said", [
     ("GateBan", "GateBan: needs status="),
     ("GateBan status=404 count=0 window=1s for=1s", "'count=0'"),

@@ -14,6 +14,7 @@ from keepalive import KeepAlive
 from procs import wait_until
 
 pytestmark = pytest.mark.needs("gate_access")
+CONFIGURATION = pytest.mark.once("what httpd -t says")
 
 LONG = "SOAK_SECONDS" in os.environ
 
@@ -347,7 +348,7 @@ def test_killed_children_leave_nothing_in_flight(lab):
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for t in threads:
         t.start()
-    for _ in range(int(os.environ.get("SOAK_TIMES", "25"))):
+    for _ in range(int(os.environ.get("SOAK_TIMES", "12"))):
         time.sleep(0.3)
         for pid in httpd.child_pids()[:1]:
             httpd.kill_child(pid)
@@ -368,6 +369,7 @@ def test_killed_children_leave_nothing_in_flight(lab):
 
 # ---- what is wrong with a configuration ---------------------------------------------------------------------------------------
 
+@CONFIGURATION
 @pytest.mark.parametrize("conf, said", [
     ("GateLimit", "GateLimit: takes requests, connections or off"),
     ("GateLimit request rate=1r/s", "GateLimit: 'request' "),

@@ -12,6 +12,7 @@ from keepalive import KeepAlive
 from procs import wait_until
 
 pytestmark = pytest.mark.needs("gate_access")
+CONFIGURATION = pytest.mark.once("what httpd -t says")
 REFUSED = "AH01630: client denied by server configuration"  # mod_authz_core says it of each
 
 def serve(lab, *args, **words):
@@ -60,6 +61,7 @@ def test_no_rule_in_a_set_file_is_lost(lab):
 
 # ---- what is wrong with a configuration -----------------------------------------------------------------------------------
 
+@CONFIGURATION
 @pytest.mark.parametrize("conf, said", [
     ("GateIPSet a 10.0.0.0/40", "GateIPSet a: '10.0.0.0/40' has no prefix length from 0 to 32"),
     ("GateIPSet a 10.0.0", "GateIPSet a: '10.0.0' is not an IPv4 or IPv6 address or prefix"),
@@ -82,6 +84,7 @@ def test_bad_configuration(lab, conf, said):
     assert not good and said in text + httpd.error_log(), text + httpd.error_log()
 
 
+@CONFIGURATION
 def test_bad_line_of_a_file(lab):
     httpd = serve(lab, start=False)
     path = httpd.write_file("conf/bad.txt", "10.0.0.1\n\n10.0.0.300 # typo\n")

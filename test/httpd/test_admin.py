@@ -380,7 +380,7 @@ def test_admin_is_inherited_and_overridden(lab):
     assert ask(httpd, ONE, "PATCH", json={"weight": 2}).status == 200
     assert request(httpd, "/other/" + ONE, "PATCH", JSON, '{"weight":3}').status == 403
     httpd.write_conf(group("app", members) + location("GateAdmin on") + inner % "GateAdmin off")
-    httpd.graceful()
+    httpd.renew()
     assert ask(httpd, ONE, "PATCH", json={"weight": 4}).status == 403
     assert ask(httpd, LIST, "POST", json={"url": "http://127.0.0.1:9"}).status == 201
     assert member_of(httpd, "app", "m1")["weight"] == 2

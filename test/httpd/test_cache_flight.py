@@ -313,7 +313,7 @@ def test_a_new_size_begins_empty_and_says_so(lab):
     site.says(headers="max-age=600")
     site.get()
     site.httpd.write_conf(site.httpd.conf.replace("GateCacheSize 16M", "GateCacheSize 32M"))
-    site.httpd.graceful()
+    site.httpd.renew()
     assert not is_hit(site.get()) and is_hit(site.get())
     site.httpd.wait_log("GATE0702")
 

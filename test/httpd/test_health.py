@@ -13,6 +13,8 @@ from procs import wait_until
 from test_core import CHECK, selfcheck
 
 pytestmark = pytest.mark.needs("gate_upstream", "gate_health")
+CONFIGURATION = pytest.mark.once("what httpd -t says")
+PROBER = pytest.mark.once("the prober asks members itself, whoever serves clients")
 
 FAST = "interval=200ms fast=100ms timeout=500ms"
 DOWN = r"GATE0501: group app: member m1: down after 3 failed checks \(%s\), traffic goes to 1 other"
@@ -74,6 +76,7 @@ FAILURES = {
 }
 
 
+@PROBER
 @pytest.mark.parametrize("what", FAILURES)
 def test_kinds_of_failure(lab, what):
     members = lab.upstreams(2)
@@ -82,6 +85,7 @@ def test_kinds_of_failure(lab, what):
     httpd.wait_log(DOWN % f"(?:{FAILURES[what]})", timeout=8)
 
 
+@PROBER
 def test_refused_connection(lab):
     good = lab.upstream("m2")
     gone = lab.refusing()
@@ -89,6 +93,7 @@ def test_refused_connection(lab):
     httpd.wait_log(DOWN % "Connection refused", timeout=5)
 
 
+@PROBER
 def test_no_answer_to_connecting(lab):
     good = lab.upstream("m2")
     silent = lab.silent()
@@ -96,12 +101,14 @@ def test_no_answer_to_connecting(lab):
     httpd.wait_log(DOWN % "no answer within 300 ms", timeout=8)
 
 
+@PROBER
 def test_name_that_cannot_be_resolved(lab):
     good = lab.upstream("m2")
     httpd = lab.httpd(conf([("http://no-such-host.invalid:80", "id=m1"), good], f"GateHealthCheck GET /health {FAST}"))
     httpd.wait_log(DOWN % "(Could not resolve host: no-such-host.invalid|no answer within 500 ms)", timeout=10)
 
 
+@PROBER
 def test_what_is_asked(lab):
     member = lab.upstream("m1")
     lab.httpd(conf([member], f'GateHealthCheck OPTIONS /ready?full=1 {FAST} host=app.example.com:81 header="X-Why: check" '
@@ -115,6 +122,7 @@ def test_what_is_asked(lab):
     assert [v for n, v in headers if n == "User-Agent"][0].startswith("Gatehouse/")
 
 
+@PROBER
 def test_own_name_is_asked_for(lab):
     member = lab.upstream("m1")
     lab.httpd(conf([member], f"GateHealthCheck HEAD / {FAST}"))
@@ -123,12 +131,14 @@ def test_own_name_is_asked_for(lab):
     assert ["Host", member.authority] in asked["headers"]
 
 
+@PROBER
 def test_environment_has_no_say(lab):
     member = lab.upstream("m1")
     lab.httpd(conf([member], f"GateHealthCheck GET /health {FAST}"), env={"http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"})
     wait_until(lambda: probes(member), 5, "a check")
 
 
+@PROBER
 def test_other_port(lab):
     members = lab.upstreams(3)
     asked = members.pop()
@@ -138,6 +148,7 @@ def test_other_port(lab):
     assert get(httpd.port).member in ("m1", "m2")
 
 
+@PROBER
 @pytest.mark.parametrize("status,body,good", [
     ("status=200", {}, True), ("status=204", {}, False), ("status=400-499,503", {"status": 503}, True),
     ("status=200-399", {"status": 302}, True), ("body=^all.is.well$", {"body": "all is well"}, True),
@@ -154,6 +165,7 @@ def test_what_is_good(lab, status, body, good):
         httpd.wait_log("GATE0504: group app: member m1", timeout=3)
 
 
+@PROBER
 def test_tcp(lab):
     members = lab.upstreams(2)
     httpd = lab.httpd(conf(members, "GateHealthCheck tcp interval=200ms fast=100ms timeout=500ms"), log_level="notice gate_health:debug")
@@ -165,6 +177,7 @@ def test_tcp(lab):
     httpd.wait_log(UP, timeout=5)
 
 
+@PROBER
 def test_tls_member(lab):
     secure = lab.upstream("m1", tls=True)
     plain = lab.upstream("m2")
@@ -174,6 +187,7 @@ def test_tls_member(lab):
     httpd.wait_log(DOWN % "status 500", timeout=5)
 
 
+@PROBER
 def test_certificates(lab):
     secure = lab.upstream("m1", tls=True)
     plain = lab.upstream("m2")
@@ -185,6 +199,7 @@ def test_certificates(lab):
     wait_until(lambda: len(probes(secure)) > before + 2, 5, "checks with a good certificate")
 
 
+@PROBER
 def test_unix_member(lab):
     member = lab.upstream("m1", unix=True)
     httpd = lab.httpd(conf([member, lab.upstream("m2")], f"GateHealthCheck GET /health {FAST}"))
@@ -193,6 +208,7 @@ def test_unix_member(lab):
     httpd.wait_log(DOWN % "status 500", timeout=5)
 
 
+@PROBER
 def test_fastcgi_by_tcp(lab):
     php = lab.php()
     httpd = lab.httpd(conf([(php.url, "id=m1"), lab.upstream("m2")], "GateHealthCheck tcp interval=200ms fast=100ms timeout=500ms"))
@@ -200,6 +216,7 @@ def test_fastcgi_by_tcp(lab):
     httpd.wait_log(DOWN % "Connection refused", timeout=5)
 
 
+@PROBER
 @pytest.mark.parametrize("answer,status,why", [
     (framed(b"\x08\x01"), "0", None), (framed(b"\x08\x02"), "0", "NOT_SERVING"), (framed(b""), "0", "UNKNOWN"),
     (b"<html>", "0", "the answer is no HealthCheckResponse"), (None, "12", "grpc-status 12: it has no health service"),
@@ -220,6 +237,7 @@ def test_grpc(lab, answer, status, why):
     other.stop()
 
 
+@PROBER
 def test_grpc_server_that_answers_http(lab):
     server, other = lab.upstream("m1"), GrpcServer()
     httpd = lab.httpd(conf([(f"h2c://127.0.0.1:{server.port}", "id=m1"), (other.url, "id=m2")], f"GateHealthCheck grpc {FAST}"))
@@ -264,6 +282,7 @@ def test_unknown_members_are_used(lab):
     assert {get(httpd.port).member for _ in range(4)} == {"m1", "m2"}
 
 
+@PROBER
 def test_checks_are_not_requests(lab):
     """Pains 5 and 9: timeouts of requests have no part in checks; a check is not counted as a try."""
     members = lab.upstreams(2)
@@ -274,6 +293,7 @@ def test_checks_are_not_requests(lab):
     httpd.wait_log("GATE0505: group app: member m1: check good", count=3, timeout=10)
 
 
+@PROBER
 def test_once_for_the_server(lab):
     """Pain 8: as many children as there may be, one check an interval."""
     member = lab.upstream("m1")
@@ -285,6 +305,7 @@ def test_once_for_the_server(lab):
     selfcheck(httpd)
 
 
+@PROBER
 def test_groups_are_checked_each_by_itself(lab):
     """Pain 12: the same server in two groups has two verdicts."""
     member, other = lab.upstreams(2)
@@ -332,6 +353,7 @@ BAD = {
 }
 
 
+@CONFIGURATION
 @pytest.mark.parametrize("line", BAD)
 def test_bad_configuration(lab, line):
     httpd = lab.httpd(group("app", ["http://127.0.0.1:1"], line), start=False)
@@ -339,12 +361,14 @@ def test_bad_configuration(lab, line):
     assert not good and BAD[line] in text, text
 
 
+@CONFIGURATION
 @pytest.mark.parametrize("line", ["GateHealthCheck tcp", "GateOutlier off"])
 def test_outside_of_a_group(lab, line):
     good, text = lab.httpd(line + "\n", start=False).check()
     assert not good and f"{line.split()[0]}: belongs inside <GateUpstream NAME>" in text
 
 
+@CONFIGURATION
 def test_good_configuration_of_each_group(lab):
     """Every group has what its own block says, and nothing of another's."""
     first, second = lab.upstreams(2)
@@ -355,6 +379,7 @@ def test_good_configuration_of_each_group(lab):
     assert not probes(first, "/two") and not probes(second, "/one") and third.count == 0
 
 
+@CONFIGURATION
 def test_protocols_that_do_not_fit(lab):
     for check in ("GET /", "grpc"):
         httpd = lab.httpd(group("app", ["fcgi://127.0.0.1:9000"], f"GateHealthCheck {check}"), start=False)
@@ -380,6 +405,7 @@ def test_verdicts_outlive_graceful_restarts(lab):
     selfcheck(httpd)
 
 
+@PROBER
 def test_check_that_is_no_longer_configured(lab):
     members = lab.upstreams(2)
     members[0].behave("error", "/health")

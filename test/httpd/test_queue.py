@@ -9,6 +9,7 @@ from groups import MEMBER_TROUBLE, group, route
 from procs import wait_until
 
 pytestmark = pytest.mark.needs("gate_upstream")
+CONFIGURATION = pytest.mark.once("what httpd -t says")
 
 CHECK = '<Location "/selfcheck">\nSetHandler gate-selfcheck\nProxyPass "!"\n</Location>\n'
 QUEUE_LINES = [r"GATE022[56]"]
@@ -298,6 +299,7 @@ def conf(*lines):
     return group("app", ["http://127.0.0.1:9"], *lines)
 
 
+@CONFIGURATION
 @pytest.mark.parametrize("line,says", [
     ("GateQueue", "GateQueue: needs both"),
     ("GateQueue length=5", "GateQueue: needs both"),

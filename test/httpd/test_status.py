@@ -194,7 +194,8 @@ def test_metrics_agree_with_what_clients_counted(app):
 def test_trap_75_counters_grow_over_graceful_restarts(app):
     asked = 0
     before = {}
-    for turn in range(100):
+    turns = 100 if gatehttpd.RUN == "classic" else 20
+    for turn in range(turns):
         assert get(app, "/app/x").status == 200
         asked += 1
         app.graceful()
@@ -207,7 +208,7 @@ def test_trap_75_counters_grow_over_graceful_restarts(app):
                    for s in f.samples}
             assert all(now[key] >= old for key, old in before.items())
             before = now
-    assert value(found, "gatehouse_generation") == 101
+    assert value(found, "gatehouse_generation") == turns + 1
 
 
 def test_trap_75_a_clients_words_make_no_series(app):

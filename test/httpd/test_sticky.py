@@ -9,6 +9,7 @@ from groups import MEMBER_TROUBLE, group, route
 from procs import wait_until
 
 pytestmark = pytest.mark.needs("gate_upstream")
+CONFIGURATION = pytest.mark.once("what httpd -t says")
 
 CHECK = '<Location "/selfcheck">\nSetHandler gate-selfcheck\nProxyPass "!"\n</Location>\n'
 STICKY = "GateSticky cookie=gate"
@@ -294,6 +295,7 @@ def test_header(lab):
 
 # --- the directive ---------------------------------------------------------------------------
 
+@CONFIGURATION
 @pytest.mark.parametrize("line,says", [
     ("GateSticky", "GateSticky: needs cookie=NAME or header=NAME"),
     ("GateSticky cookie=a header=b", "GateSticky: cookie= and header= exclude one another"),

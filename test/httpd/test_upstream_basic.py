@@ -317,7 +317,9 @@ def test_log_variables(lab):
     get(httpd.port)
     line = httpd.access(1)[0]
     assert (line["group"], line["member"], line["tries"], line["plane"]) == ("app", "m1", "1", httpd.plane)
-    assert 0 <= int(line["connect_us"]) < 100000 <= int(line["first_byte_us"]) <= int(line["total_us"]) <= line["us"] + 1000
+    assert 0 <= int(line["connect_us"]) < 100000 <= int(line["first_byte_us"]) <= int(line["total_us"])
+    # the loop's clock is read when it wakes up, httpd's a little later
+    assert int(line["total_us"]) <= line["us"] + 100000
 
 
 def test_default_ids(lab):

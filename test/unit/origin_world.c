@@ -8,6 +8,7 @@
 
 #include <apr_general.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,6 +164,7 @@ static void *member_thread(void *ctx)
         guest_t *g = malloc(sizeof *g);
         pthread_t thread;
 
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)); /* what is said in pieces goes out in pieces, at once */
         pthread_mutex_lock(&m->world->mutex);
         *g = (guest_t){ m, fd, m->accepted++ };
         m->open++;

@@ -33,12 +33,12 @@
 #include "gate_seat.h"
 
 #define QUEUE_CAPS_LAYOUT 1u
-#define QUEUE_LAYOUT 2u
+#define QUEUE_LAYOUT 3u
 #define QUEUE_LOOPS_MAX 16
 #define QUEUE_LENGTH_MAX 100000u
 #define QUEUE_TICK_USEC INT64_C(50000)      /* a waiter looks at its client, and by itself, this often */
 #define QUEUE_BLOCKED_USEC INT64_C(300000)  /* so long called and not come: the one behind goes first */
-#define QUEUE_TIDY_USEC INT64_C(1000000)    /* a full queue is searched for places that nobody holds any more at most so often */
+#define QUEUE_TIDY_USEC INT64_C(1000000)    /* a full queue is searched for overstayed places at most so often; for those of the dead, when somebody died */
 #define QUEUE_GRACE_USEC INT64_C(2000000)   /* past its deadline: the holder no longer runs */
 
 /* How long each group's queue is, by the registry's index; 0: none. Borrowed. */

@@ -48,7 +48,8 @@ typedef struct {
     _Atomic uint32_t first;              /* place of the group + 1, 0: nobody waits. Read without the lock: a hint then */
     uint32_t last, free, used;           /* LOCK: places from `used` on were never taken */
     uint32_t changing;                   /* LOCK: somebody is at it */
-    int64_t tidied_usec;                 /* LOCK: when places were last looked for that nobody holds any more */
+    int64_t tidied_usec;                 /* LOCK: when places were last looked for that nobody holds any more, */
+    uint64_t tidied_seats;               /* and who was alive then */
     _Atomic uint64_t entered, served, expired, left, refused;
 } line_t;
 

@@ -94,10 +94,23 @@ static int is_gone(const queue_t *q, place_t *place, int64_t now_usec)
            || now_usec > atomic_load(&place->until_usec) + QUEUE_GRACE_USEC;
 }
 
+/* Another one whenever a process took a seat or died. */
+static uint64_t living_seats(const queue_t *q)
+{
+    uint32_t i, high = gate_seats_high(q->seats);
+    uint64_t h = high;
+
+    for (i = 0; i < high; i++) {
+        h = (h ^ gate_seat_incarnation(q->seats, i)) * UINT64_C(0x100000001b3);
+    }
+    return h;
+}
+
 void queue_line_tidy_locked(queue_t *q, uint32_t group, int64_t now_usec)
 {
     line_t *line = &q->line[group];
     uint32_t room = (uint32_t)(q->begin[group + 1] - q->begin[group]), n = 0, i;
+    uint64_t seats = living_seats(q); /* before the places: who dies meanwhile is looked for again */
     holder_t *holder = malloc(((size_t)room + 1) * sizeof *holder);
 
     if (!holder) {
@@ -123,6 +136,7 @@ void queue_line_tidy_locked(queue_t *q, uint32_t group, int64_t now_usec)
     }
     free(holder);
     line->tidied_usec = now_usec;
+    line->tidied_seats = seats;
 }
 
 int queue_line_lock(queue_t *q, uint32_t group)
@@ -154,7 +168,8 @@ static uint32_t find_free_locked(queue_t *q, uint32_t group, int64_t now_usec)
     line_t *line = &q->line[group];
     uint32_t room = (uint32_t)(q->begin[group + 1] - q->begin[group]), link;
 
-    if (!line->free && line->used >= room && room && (now_usec - line->tidied_usec >= QUEUE_TIDY_USEC || now_usec < line->tidied_usec)) {
+    if (!line->free && line->used >= room && room
+        && (now_usec - line->tidied_usec >= QUEUE_TIDY_USEC || now_usec < line->tidied_usec || line->tidied_seats != living_seats(q))) {
         queue_line_tidy_locked(q, group, now_usec);
     }
     link = line->free;

@@ -151,7 +151,7 @@ gate_flight_e gate_flight_phase(const gate_store_t *store, const gate_seat_on_t 
     gate_flight_t *f = flight_at(store, on);
     uint32_t word = f ? atomic_load(&f->word) : 0;
 
-    return f && word >> 8 == on->serial ? (gate_flight_e)phase_of(word) : GATE_FLIGHT_STORED;
+    return f && word >> 8 == on->serial ? (gate_flight_e)phase_of(word) : GATE_FLIGHT_OVER;
 }
 
 _Atomic uint32_t *gate_flight_wait(const gate_store_t *store, const gate_seat_on_t *on, uint32_t *value)

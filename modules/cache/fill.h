@@ -32,7 +32,8 @@ typedef enum {
     GATE_FLIGHT_FLOWING,          /* the head is in the store, the body of known length comes: may be read along */
     GATE_FLIGHT_STORED,           /* ended well: look it up */
     GATE_FLIGHT_PASSED,           /* ended: cannot be stored */
-    GATE_FLIGHT_LOST              /* ended: failed, or its leader died */
+    GATE_FLIGHT_LOST,             /* ended: failed, or its leader died */
+    GATE_FLIGHT_OVER              /* told only: ended, and its place was used again before this holder asked how */
 } gate_flight_e;
 
 typedef struct {
@@ -81,7 +82,7 @@ gate_join_e gate_flight_join(gate_store_t *store, const gate_wish_t *wish, int64
 /** Is a flight of this hash under way that newcomers may follow? A look without the lock: it may have begun or ended by now. */
 int gate_flight_under_way(const gate_store_t *store, uint64_t hash, int64_t now_usec);
 
-/** The flight's phase as a holder sees it; when its place was used again: GATE_FLIGHT_STORED. */
+/** The flight's phase as a holder sees it. */
 gate_flight_e gate_flight_phase(const gate_store_t *store, const gate_seat_on_t *on);
 
 /** The address and the value to wait on; NULL when there is nothing to wait for. Process-shared futex. */

@@ -50,15 +50,12 @@ static gate_step_e lead(gate_keep_t *k, int64_t now_usec)
     return GATE_STEP_ANSWER;
 }
 
-/* The fetch that was followed is over, well: is there something for us? */
-static gate_step_e take_result(gate_keep_t *k, int64_t now_usec)
+/* The fetch that was followed is over: is there something for us? */
+static int has_result(gate_keep_t *k, int64_t now_usec)
 {
     gate_keep_leave(k);
-    if (!gate_look_find(&k->look) || !suits_now(k, now_usec)) {
-        return GATE_STEP_ASK;
-    }
-    k->collapsed = 1;
-    return GATE_STEP_ANSWER;
+    k->collapsed = gate_look_find(&k->look) && suits_now(k, now_usec);
+    return k->collapsed;
 }
 
 static gate_step_e alone(gate_keep_t *k)
@@ -123,7 +120,13 @@ gate_step_e gate_keep_step(gate_keep_t *k, int64_t deadline_usec, int64_t now_us
         }
         switch (gate_flight_phase(store, &k->flight)) {
         case GATE_FLIGHT_STORED:
-            return take_result(k, now_usec);
+            return has_result(k, now_usec) ? GATE_STEP_ANSWER : GATE_STEP_ASK;
+        case GATE_FLIGHT_OVER:
+            /* somebody leads again already, as when the leader before had died: not all who waited go to the member then */
+            if (has_result(k, now_usec)) {
+                return GATE_STEP_ANSWER;
+            }
+            break;
         case GATE_FLIGHT_LOST:
             k->rule.ops->count(GATE_COUNT_leader_lost, 1);
             gate_keep_leave(k);

@@ -27,6 +27,7 @@ static struct {
     apr_array_header_t *locations, *proxies; /* eligible_scope_t: its sections */
     const char *why;            /* against all routes: a module that is not known */
     unsigned needs;
+    int early;                  /* some RequestHeader line is */
 } all;
 
 /* Doors that stand: GateSelect is part of upstream's errand. */
@@ -75,6 +76,17 @@ static void note_name(apr_array_header_t **names, const char *name)
     APR_ARRAY_PUSH(*names, const char *) = apr_pstrdup(all.pool, name);
 }
 
+/* Its cookies are among the fields that Header always works on. */
+static int has_sticky(const ap_directive_t *node)
+{
+    for (; node; node = node->next) {
+        if (strcasecmp(node->directive, "GateSticky") == 0 || has_sticky(node->first_child)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void note_header(eligible_scope_t *scope, const ap_directive_t *node)
 {
     int request = strcasecmp(node->directive, "RequestHeader") == 0, computed;
@@ -85,8 +97,13 @@ static void note_header(eligible_scope_t *scope, const ap_directive_t *node)
         object(scope, node, why);
         return;
     }
+    if (op.of == HEADER_OF_ANSWER_ALWAYS && op.known == FIELD_SET_COOKIE && has_sticky(ap_conftree)) {
+        object(scope, node, "it changes cookies that GateSticky sets");
+        return;
+    }
     if (request) {
         note_name(&scope->request_headers, op.name);
+        all.early |= op.early;
     }
     if (computed) {
         scope->needs |= request ? ELIGIBLE_ASK : ELIGIBLE_ANSWER;
@@ -438,6 +455,9 @@ void eligible_build(apr_pool_t *pconf, server_rec *main_server, int (*is_on)(ser
             apr_hash_set(all.servers, apr_pmemdup(pconf, &s, sizeof s), sizeof s, server);
             eligible_tell(server);
         }
+    }
+    if (!all.early) {
+        route_hooks.headers_early = NULL;
     }
 }
 

@@ -82,7 +82,11 @@ static const char *parse_rest(apr_pool_t *p, const char *args, header_op_t *op, 
         }
     }
     while (eligible_next_word(&args, word, sizeof word) >= 0) {
-        if (strcasecmp(word, "early") == 0) {
+        op->early = strcasecmp(word, "early") == 0;
+        if (op->early && op->of == HEADER_OF_REQUEST && op->op == HEADER_UNSET && !*computed) {
+            continue; /* "unset Proxy early": it may be done again and again */
+        }
+        if (op->early) {
             return "it comes early";
         }
         *computed = 1; /* a condition, or a replacement */
@@ -115,9 +119,6 @@ const char *header_op_parse(apr_pool_t *p, const char *args, int request, header
     if (is_special(word, request)) {
         return "it changes a field that means more than its line";
     }
-    if (op->of == HEADER_OF_ANSWER_ALWAYS && strcasecmp(word, "Set-Cookie") == 0) {
-        return "it changes cookies that GateSticky may set";
-    }
     op->name = apr_pstrdup(p, word);
     op->name_len = (uint32_t)strlen(word);
     op->known = (uint8_t)field_of(word, op->name_len);
@@ -143,7 +144,11 @@ void header_ops_add(apr_pool_t *p, header_ops_t *ops, const header_op_t *op)
         ops->op = more;
         ops->size += 8;
     }
-    ops->op[ops->count++] = *op;
+    if (op->early) {
+        memmove(ops->op + 1, ops->op, ops->count * sizeof *ops->op);
+    }
+    ops->op[op->early ? 0 : ops->count] = *op;
+    ops->count++;
 }
 
 /* ---- doing ------------------------------------------------------------------------------------------------------------------ */

@@ -24,6 +24,7 @@ typedef struct {
     const char *name, *value;   /* value: NULL for unset */
     uint32_t name_len, value_len;
     uint8_t known;              /* field_e of the name */
+    uint8_t early;              /* RequestHeader unset .. early: before all else, and before anybody else has looked */
 } header_op_t;
 
 typedef struct header_ops {
@@ -40,6 +41,7 @@ typedef struct header_ops {
 const char *header_op_parse(apr_pool_t *p, const char *args, int request, header_op_t *op, int *computed);
 
 header_ops_t *header_ops_create(apr_pool_t *p);
+/** At the end; an early one at the beginning. */
 void header_ops_add(apr_pool_t *p, header_ops_t *ops, const header_op_t *op);
 
 /**

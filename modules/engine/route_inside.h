@@ -89,7 +89,7 @@ typedef void route_insert_fn(request_rec *r);
 /* What some modules do in some phases, called one by one on requests that run through none. NULL: the module is not loaded. */
 typedef struct {
     route_hook_fn *core_create; /* makes what core's own functions rely on */
-    route_hook_fn *ssl_read, *remote, *unique_id, *set_env_if_server;
+    route_hook_fn *ssl_read, *remote, *headers_early, *unique_id, *set_env_if_server;
     route_hook_fn *set_env_if_dir;
     route_hook_fn *rewrite;     /* in translate_name */
     route_hook_fn *access_compat, *authz;

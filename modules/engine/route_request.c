@@ -70,6 +70,7 @@ void route_hooks_find(void)
     h->core_create = (route_hook_fn *)find(ap_hook_get_create_request(), "core.c");
     h->ssl_read = (route_hook_fn *)find(ap_hook_get_post_read_request(), "mod_ssl.c");
     h->remote = (route_hook_fn *)find(ap_hook_get_post_read_request(), "mod_remoteip.c");
+    h->headers_early = (route_hook_fn *)find(ap_hook_get_post_read_request(), "mod_headers.c");
     h->unique_id = (route_hook_fn *)find(ap_hook_get_post_read_request(), "mod_unique_id.c");
     h->set_env_if_server = (route_hook_fn *)find(ap_hook_get_post_read_request(), "mod_setenvif.c");
     h->rewrite = (route_hook_fn *)find(ap_hook_get_translate_name(), "mod_rewrite.c");
@@ -192,6 +193,16 @@ static void take_line(request_rec *r, const request_head_t *head)
                                     : apr_pstrcat(r->pool, r->method, " ", r->unparsed_uri, " ", r->protocol, NULL);
 }
 
+static void take_head(request_rec *r, const request_head_t *head)
+{
+    take_line(r, head);
+    take_fields(r, head);
+    take_host(r, head);
+    if (route_hooks.headers_early) {
+        route_hooks.headers_early(r);
+    }
+}
+
 /* What httpd's request has before it is read. */
 static request_rec *blank(server_rec *server, conn_rec *c, apr_pool_t *p)
 {
@@ -231,9 +242,7 @@ request_rec *route_request_bare(server_rec *server, conn_rec *c, const request_h
 
     r->log = &quiet; /* it is a question: the classic plane tells what comes of it */
     r->request_time = apr_time_now();
-    take_line(r, head);
-    take_fields(r, head);
-    take_host(r, head);
+    take_head(r, head);
     return r;
 }
 
@@ -303,9 +312,7 @@ request_rec *route_request(const route_t *route, conn_rec *c, const request_head
     const core_dir_config *core = ap_get_core_module_config(route->dir_conf);
 
     r->request_time = begun;
-    take_line(r, head);
-    take_fields(r, head);
-    take_host(r, head);
+    take_head(r, head);
     r->per_dir_config = route->dir_conf;
     if (core->log) {
         r->log = core->log;
@@ -338,9 +345,7 @@ request_rec *route_request_in_phase(const route_t *route, conn_rec *c, const req
     const char *mapped = NULL;
 
     r->request_time = begun;
-    take_line(r, head);
-    take_fields(r, head);
-    take_host(r, head);
+    take_head(r, head);
     if (ready) {
         r->useragent_ip = (char *)ready->ip;
         r->useragent_addr = ready->addr;

@@ -69,6 +69,8 @@ EXPRESS = {
     "another proxy": ("s", '<Proxy "balancer://b">\nBalancerMember http://127.0.0.1:1\nSetInputFilter DEFLATE\n</Proxy>', set()),
     "group settings": ("l", 'GateSelect other weight=1', {"select"}),
     "remote address": ("s", "RemoteIPHeader X-Real-IP\nRemoteIPInternalProxy 127.0.0.0/8", {"remote"}),
+    "unset early": ("s", "RequestHeader unset Proxy early", {"headers"}),
+    "cookies made safe": ("s", 'Header always edit Set-Cookie ^(.*)$ "$1; Secure"', {"headers", "answer"}),
     "computed headers": ("s", 'Header set A "%t"\nHeader set B "expr=%{HTTP_HOST}"\nHeader set A b env=c\nHeader edit A b c', {"headers", "answer"}),
     "computed request headers": ("s", 'RequestHeader set X-Forwarded-Proto "expr=%{REQUEST_SCHEME}"', {"headers", "ask"}),
     "expires, switched on": ("l", 'ExpiresActive On\nExpiresDefault "access plus 1 day"', {"answer"}),

@@ -188,7 +188,7 @@ static void computes(void **state)
 static void refuses(void **state)
 {
     static const char *const lines[] = { "set A b early", "unset A early", "set Content-Length 1", "edit Connection close x", "set", "", "always",
-                                         "set A expr=%{REMOTE_HOST}", "always edit Set-Cookie a b" };
+                                         "set A expr=%{REMOTE_HOST}" };
     header_op_t op;
     int computed;
     size_t i;
@@ -201,6 +201,26 @@ static void refuses(void **state)
     }
     assert_non_null(header_op_parse(pool, "set Host a", 1, &op, &computed));
     assert_null(header_op_parse(pool, "unset X-Forwarded-For", 1, &op, &computed));
+    assert_non_null(header_op_parse(pool, "set A b early", 1, &op, &computed));
+}
+
+/* It is done before lines that stand above it. */
+static void early(void **state)
+{
+    header_ops_t *ops = header_ops_create(pool);
+    header_op_t op;
+    int computed;
+
+    (void)state;
+    assert_null(header_op_parse(pool, "set Proxy ours", 1, &op, &computed));
+    header_ops_add(pool, ops, &op);
+    assert_null(header_op_parse(pool, "unset Proxy early", 1, &op, &computed));
+    assert_int_equal(op.early, 1);
+    assert_int_equal(computed, 0);
+    header_ops_add(pool, ops, &op);
+    assert_int_equal(ops->count, 2);
+    assert_int_equal(ops->op[0].op, HEADER_UNSET);
+    assert_string_equal(ops->op[1].value, "ours");
 }
 
 static eligible_e verdict(const char *module, const char *name, const char *args)
@@ -254,7 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets), cmocka_unit_test(adds), cmocka_unit_test(unsets), cmocka_unit_test(finds_known_fields_again),
         cmocka_unit_test(folds_a_requests_lines),
-        cmocka_unit_test(from_nothing), cmocka_unit_test(many_operations), cmocka_unit_test(computes), cmocka_unit_test(refuses), cmocka_unit_test(table),
+        cmocka_unit_test(from_nothing), cmocka_unit_test(many_operations), cmocka_unit_test(computes), cmocka_unit_test(refuses), cmocka_unit_test(early), cmocka_unit_test(table),
         cmocka_unit_test(words)
     };
 

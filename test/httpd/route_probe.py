@@ -9,7 +9,7 @@ from clients import request
 HERE = os.path.dirname(os.path.abspath(__file__))
 ENGINE = os.path.join(gatehttpd.TOP, "modules", "engine")
 FILES = ["eligible.c", "eligible_tell.c", "eligible_table.c", "header_ops.c", "route.c", "route_server.c", "route_path.c", "route_rewrite.c", "route_object.c", "eligible_rewrite.c", "route_alias.c", "route_agent.c", "route_type.c",
-         "route_ready.c", "route_reverse.c", "route_request.c", "output.c", "message.c", "h1_scan.c", "h1_parse.c", "loop.c", "wheel.c"]
+         "route_ready.c", "route_reverse.c", "route_request.c", "output.c", "message.c", "h1_scan.c", "h1_fields.c", "h1_request.c", "h1_answer.c", "loop.c", "wheel.c"]
 # what eligible.h's bits are called there
 NEEDS = {1: "log", 2: "env", 4: "browser", 8: "headers", 16: "output", 32: "authz", 64: "authz-request", 128: "limit", 256: "cache",
          512: "select", 1024: "remote", 2048: "ask", 4096: "answer", 8192: "tls", 16384: "rewrite"}

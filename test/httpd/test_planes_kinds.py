@@ -62,18 +62,21 @@ class Member(Recorder):
         return head
 
 
+def address_of(number):
+    return f"127.0.{number // 250}.{number % 250 + 1}"
+
+
 class Pair:
     """One configuration twice: a port with GateEngine, one without."""
 
     def __init__(self, httpd, member, ports):
         self.httpd, self.member, self.ports = httpd, member, ports
 
-    def ask(self, plane, data):
-        """What the client got until the server closed, what the member was asked, and the client's port."""
+    def ask(self, plane, data, number=0):
+        """What the client got until the server closed, and what the member was asked. number: makes the client's address, by which its lines are found."""
         self.member.asked = asked = []
         got = b""
-        with socket.create_connection(("127.0.0.1", self.ports[plane]), timeout=8) as sock:
-            own = sock.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", self.ports[plane]), timeout=8, source_address=(address_of(number), 0)) as sock:
             try:
                 sock.sendall(data)
                 sock.shutdown(socket.SHUT_WR)
@@ -85,21 +88,21 @@ class Pair:
                 got += b"<silence>"
         port = b"%d" % self.ports[plane]
         got = re.sub(rb"(\r\nAge: |; hit; ttl=)\d+", rb"\1N", same_words(got)).replace(port, b"PORT")
-        return (got, [(head.replace(port, b"PORT"), body) for head, body in asked]), own
+        return got, [(head.replace(port, b"PORT"), body) for head, body in asked]
 
     def log(self):
-        """Lines of this pair by plane of the port and the client's port, once all are there."""
+        """Lines of this pair by plane of the port and the client's address, once all are there."""
         own = {str(port): plane for plane, port in self.ports.items()}
         end = f"/end-of-{self.ports['classic']}"
         for plane in self.ports:
             self.ask(plane, wire_kinds.make("GET", end, "Connection: close"))
         wait_until(lambda: self.httpd.read_file("logs/items.log").count(end) >= 2, 5, "the last lines of the log")
-        by_port = collections.defaultdict(list)
+        by_client = collections.defaultdict(list)
         for line in self.httpd.read_file("logs/items.log").splitlines():
-            local, port, plane, *items = line.split("\t")
+            local, client, plane, *items = line.split("\t")
             if local in own:
-                by_port[own[local], int(port)].append((plane, [item.replace(local, "PORT") for item in items]))
-        return by_port
+                by_client[own[local], client].append((plane, [re.sub(r"; ttl=\d+", "; ttl=N", item.replace(local, "PORT")) for item in items]))
+        return by_client
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +112,7 @@ def pairs(module_lab):
         ports[name] = {plane: free_port() for plane in ("classic", "express")}
         for plane, port in ports[name].items():
             conf += f"Listen {port}\n<VirtualHost *:{port}>\nGateEngine {'on' if plane == 'express' else 'off'}\n{lines}\n{COMMON}</VirtualHost>\n"
-    items = "\\t".join(["%{local}p", "%{remote}p", "%{GATE_PLANE}e", *ITEMS, *CLOCKS])
+    items = "\\t".join(["%{local}p", "%{c}a", "%{GATE_PLANE}e", *ITEMS, *CLOCKS])
     conf = ("LimitRequestLine 500\nLimitRequestFieldSize 300\nLimitRequestFields 25\nKeepAliveTimeout 5\nTimeout 5\n"
             f"LogFormat {json.dumps(items)} items\nGlobalLog ${{ROOT}}/logs/items.log items\n"
             + group("app", [f"http://127.0.0.1:{member.port}"], "GateRetry attempts=1", *NO_OUTLIER) + conf)
@@ -143,13 +146,13 @@ def test_kinds(pairs, how):
         for path in ("/cached", "/cached/b"):
             pair.ask(plane, wire_kinds.make("GET", path, "Connection: close"))
     for number, (kind, data) in enumerate(wire_kinds.requests(f"{how} 1", COUNT)):
-        (classic, port_c), (express, port_e) = pair.ask("classic", data), pair.ask("express", data)
-        asked.append((number, data, port_c, port_e))
+        classic, express = (pair.ask(plane, data, number + 1) for plane in ("classic", "express"))
+        asked.append((number, data, address_of(number + 1)))
         if classic != express:
             differ.append(kind + " " + show(number, data, classic, express))
     assert not differ, f"{len(differ)} differ\n" + "\n\n".join(differ[:6])
     log = pair.log()
-    lines = [(number, data, found) for number, data, c, e in asked if (found := differences(log["classic", c], log["express", e]))]
+    lines = [(number, data, found) for number, data, client in asked if (found := differences(log["classic", client], log["express", client]))]
     assert not lines, f"{len(lines)} differ in the log\n" + "\n".join(f"{number}: {data[:300]!r}\n   " + "\n   ".join(found) for number, data, found in lines[:8])
-    planes = [plane for *_, e in asked for plane, _ in log["express", e]]
+    planes = [plane for *_, client in asked for plane, _ in log["express", client]]
     assert planes.count("express") > COUNT / 5, collections.Counter(planes)

@@ -189,6 +189,8 @@ def test_metrics_agree_with_what_clients_counted(app):
                      member=member.name, le="+Inf") == 20
     assert value(found, "gatehouse_member_up", group="app") == 2
     assert value(found, "gatehouse_group_usable_members", group="app") == 2
+    assert len(found["gatehouse_member_inflight"].samples) == 2 and value(found, "gatehouse_member_inflight", group="app") == 0
+    assert value(found, "gatehouse_retries", "gatehouse_retries_total", group="app") == 0
 
 
 def test_trap_75_counters_grow_over_graceful_restarts(app):

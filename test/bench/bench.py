@@ -78,9 +78,10 @@ ROWS = {
         {"mod_proxy_balancer": of(peers.balancer, tls=True), "gate classic": of(peers.gate_classic, tls=True)},
         [("gate classic", "mod_proxy_balancer", 1.05)]),
     "classic-hit-1k": Row(
-        "1 KB from the cache, keep-alive",
-        {"mod_cache_socache": peers.cache_stock, "gate classic": of(peers.gate_classic, cached=True)},
-        [("gate classic", "mod_cache_socache", 0.75)], needs=("gate", "gate_upstream", "gate_cache"), hits=True),
+        "1 KB from the cache, keep-alive; and a constant from a quick handler, by httpd's filters and past them: the least there is",
+        {"mod_cache_socache": peers.cache_stock, "gate classic": of(peers.gate_classic, cached=True), "constant": peers.constant,
+         "constant, bare": of(peers.constant, path="/bare")},
+        [(who, "mod_cache_socache", 0.75) for who in ("gate classic", "constant", "constant, bare")], needs=("gate", "gate_upstream", "gate_cache"), hits=True),
     "classic-hit-1m": Row(
         "1 MB from the cache, and the same as a file of httpd's own with sendfile off",
         {"static file": peers.static_file, "gate classic": of(peers.static_file, cached=True)},

@@ -10,6 +10,7 @@ import resource
 
 import gatehttpd
 import procs
+import sample
 import upstreams
 
 CACHE_MODULES = "cache socache_shmcb cache_socache cache_disk".split()
@@ -140,6 +141,11 @@ def cache_stock(lab, ports, path="/1k", **words):
         lab.keep(Folder(folder))
         more = f"CacheEnable disk /\nCacheRoot {folder}\nCacheMaxFileSize 4000000\nEnableSendfile on\n"
     return httpd(lab, [], f"{more}ProxyPass / http://127.0.0.1:{ports[0]}/", path, modules=CACHE_MODULES, **words)
+
+
+def constant(lab, ports, path="/filters"):
+    """no cache at all: the same 1 KB for every request, from a quick handler (constant_module.c); what no module can do better"""
+    return httpd(lab, [], sample.load_built(os.path.join(os.path.dirname(__file__), "constant_module.c"), "constant"), path)
 
 
 def stock(lab, ports, cached=False, **words):

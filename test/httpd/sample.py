@@ -18,8 +18,12 @@ NO_HEALTH = [name for name in gatehttpd.OURS if name != "gate_health"]
 
 def load_sample():
     """Builds the module and returns its LoadModule line."""
-    target = os.path.join(gatehttpd.TOP, "build", "test", "mod_gate_sample.so")
-    source = os.path.join(HERE, "sample_module.c")
+    return load_built(os.path.join(HERE, "sample_module.c"), "gate_sample")
+
+
+def load_built(source, name):
+    """Builds a module of the tests' own, if it is not built yet; returns its LoadModule line."""
+    target = os.path.join(gatehttpd.TOP, "build", "test", f"mod_{name}.so")
     headers = [os.path.join(gatehttpd.TOP, "include", n) for n in os.listdir(os.path.join(gatehttpd.TOP, "include"))]
     if not os.path.exists(target) or os.path.getmtime(target) < max(map(os.path.getmtime, [source, *headers])):
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -29,7 +33,7 @@ def load_sample():
         subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-override-init",
                         "-Wno-missing-field-initializers", *flags, f"-I{gatehttpd.TOP}/include", "-o", part, source], check=True)
         os.replace(part, target)
-    return f"LoadModule gate_sample_module {target}\n"
+    return f"LoadModule {name}_module {target}\n"
 
 
 def location(*lines, path="/gate-status"):

@@ -212,7 +212,7 @@ void takeover_child(apr_pool_t *pchild, int threads);
 client_t *takeover_client(const conn_rec *c);
 /** A client's connection with mod_ssl's filters on it. */
 int takeover_is_tls(const conn_rec *c);
-/** mod_ssl's SSL of it, while its handshake stands: before anything was read or written by the engine; NULL: none. */
+/** mod_ssl's SSL of it, once its handshake has begun and until it has said goodbye; NULL: none. */
 void *takeover_ssl(const conn_rec *c);
 void takeover_note_ssl(conn_rec *c, void *ssl);
 /** The MPM's thread writes nothing to the connection any more. Once so, it stays so. */

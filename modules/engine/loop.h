@@ -58,7 +58,7 @@ void loop_post(loop_t *loop, loop_job_t *job);
 void loop_defer(loop_t *loop, loop_job_t *job);
 
 /** A buffer all owners on this loop share: its content is anybody's after the callback returns. 64 KiB each. */
-enum { LOOP_SCRATCH_READ, LOOP_SCRATCH_WRITE, LOOP_SCRATCHES };
+enum { LOOP_SCRATCH_READ, LOOP_SCRATCH_WRITE, LOOP_SCRATCH_RECORD /* of TLS to clients */, LOOP_SCRATCHES };
 #define LOOP_SCRATCH_BYTES 65536
 char *loop_scratch(loop_t *loop, int which);
 

@@ -73,6 +73,9 @@ static apr_status_t read_it(apr_bucket *b, const char **bytes, apr_size_t *len, 
     if (client && transport_is_here(client->transport) && transport_is_empty(client->transport)) {
         return APR_EAGAIN;
     }
+    if (client && transport_is_here(client->transport) && transport_waiting(client->transport) > room) {
+        room = transport_waiting(client->transport); /* at once: nobody waits for what is not in the socket any more */
+    }
     to = apr_bucket_alloc(room, list);
     *len = room;
     rv = client && transport_is_here(client->transport) ? transport_receive(client->transport, to, len) : from_worker(c, to, len, block);

@@ -2,8 +2,10 @@
  * transport.h - the bytes of one client connection: socket or httpd's connection filters (mod_ssl), never waiting for anybody.
  * Depends: httpd, loop.h. For conn.c only; codecs use conn.h.
  * DIRECT: what stands between the socket and us is known (core, mod_reqtimeout, mod_logio): recv() and sendmsg() on the socket itself.
- * FILTERED: anything else (TLS): ap_get_brigade() and ap_pass_brigade() without waiting; an output filter of ours, just above core's, writes
+ * FILTERED: anything else: ap_get_brigade() and ap_pass_brigade() without waiting; an output filter of ours, just above core's, writes
  * to the socket what passes and keeps what it does not take.
+ * TLS:    FILTERED until there is nothing to read; then mod_ssl's SSL reads and writes through us (client_tls.h), until the classic plane gets the
+ * connection or it is closed.
  * Memory:  part of the connection; what is kept unsent lives in blocks of the loop (outbox.h), given back as soon as it is sent.
  * Locking: one loop. While the classic plane has the connection nobody calls here.
  */
@@ -47,6 +49,8 @@ void transport_readable(transport_t *t);
 /** For socket_bucket.c, which reads below the filters. t may be NULL: no. */
 int transport_is_here(const transport_t *t);
 int transport_is_empty(const transport_t *t);
+/** Bytes received that TLS has not taken: transport_receive() gives them first. */
+size_t transport_waiting(const transport_t *t);
 /** @return APR_SUCCESS, APR_EAGAIN, APR_EOF or the system's error */
 apr_status_t transport_receive(transport_t *t, char *to, apr_size_t *len);
 /** The network said that the client has ended its sending. */

@@ -3,9 +3,11 @@ import hashlib
 import random
 import socket
 import ssl
+import subprocess
 
 import pytest
 
+import procs
 from clients import request_bytes
 from groups import group
 
@@ -146,3 +148,34 @@ def test_answers_in_records(lab):
     wire.tcp.sendall(b"".join(wire.record(request_bytes("/app/" + what)) for what in ("small", "large", "small", "small", "large")))
     assert [len(wire.answer()[1]) for _ in range(5)] == [1000, 300000, 1000, 1000, 300000]
     wire.close()
+
+
+def test_records_for_both_planes_in_one_segment(lab):
+    """What the loop has received goes with the connection to a worker thread and back."""
+    httpd = serve(lab, lab.upstream())
+    wire = Wire(httpd)
+    padding = [("X-Padding", "x" * 600)]
+    for _ in range(3):
+        paths = ["/app/first"] + ["/index.html"] * 30 + ["/app/last", "/index.html"]
+        wire.tcp.sendall(b"".join(wire.record(request_bytes(path, headers=padding)) for path in paths))
+        assert all("200 OK" in wire.answer()[0] for _ in paths)
+    wire.close()
+
+
+def test_keys_are_updated(lab, tmp_path):
+    """KeyUpdate (RFC 8446, 4.6.3), asked for in return or not, between requests of a connection on its loop."""
+    httpd = serve(lab, lab.upstream())
+    output = tmp_path / "output"
+    with open(output, "wb") as file, subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{httpd.tls_port}", "-tls1_3"], stdin=subprocess.PIPE, stdout=file,
+            stderr=subprocess.STDOUT) as client:
+        def say(text, word, count):
+            client.stdin.write(text)
+            client.stdin.flush()
+            procs.wait_until(lambda: output.read_bytes().count(word) >= count, 10, f"{word} {count} times")
+        try:
+            for turn in range(4):
+                say(request_bytes(f"/app/{turn}"), b"200 OK", turn + 1)
+                say(b"K\n" if turn % 2 else b"k\n", b"KEYUPDATE", turn + 1)
+        finally:
+            client.kill()

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "h1_heads.h"
 #include "h1_parse.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -20,22 +21,9 @@ static field_t fields[MESSAGE_FIELDS_MAX];
 
 static int answer_of(const char *text, size_t len, method_e method, answer_head_t *head)
 {
-    static char *copy;
-
-    free(copy);
-    copy = malloc(len ? len : 1);
-    memcpy(copy, text, len);
     memset(head, 0xee, sizeof *head);
     head->fields.field = fields;
-    return h1_answer(copy, len, method, head);
-}
-
-static void assert_span(span_t span, const char *text)
-{
-    assert_non_null(span.at);
-    if (span.len != strlen(text) || memcmp(span.at, text, span.len) != 0) {
-        fail_msg("'%.*s' is not '%s'", (int)span.len, span.at, text);
-    }
+    return h1_answer(exact_copy(text, len), len, method, head);
 }
 
 static void good(const char *text, method_e method, answer_head_t *head)

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "h1_heads.h"
 #include "h1_parse.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -19,30 +20,11 @@
 static const h1_limits_t limits = { 8190, 8190, 100 };
 static field_t fields[MESSAGE_FIELDS_MAX];
 
-/* Parses an exact copy, so that a sanitizer sees a read behind it. */
 static int request_of(const char *text, size_t len, request_head_t *head, const h1_limits_t *with)
 {
-    static char *copy;
-
-    free(copy);
-    copy = malloc(len ? len : 1);
-    memcpy(copy, text, len);
     memset(head, 0xee, sizeof *head);
     head->fields.field = fields;
-    return h1_request(copy, len, with, head);
-}
-
-
-static void assert_span(span_t span, const char *text)
-{
-    if (text == NULL) {
-        assert_null(span.at);
-        return;
-    }
-    assert_non_null(span.at);
-    if (span.len != strlen(text) || memcmp(span.at, text, span.len) != 0) {
-        fail_msg("'%.*s' is not '%s'", (int)span.len, span.at, text);
-    }
+    return h1_request(exact_copy(text, len), len, with, head);
 }
 
 /* The head, with a body's first bytes behind it, at every split. */

@@ -130,7 +130,7 @@ struct exchange {
     uint8_t own_page;           /* an error page of httpd's: nothing is added to its head */
     uint16_t refused;           /* Require does not let it in, or RewriteRules answer it: the status; 0 */
     uint8_t refused_in;         /* route_phase_e */
-    const fields_t *sent_fields; /* the head's before RequestHeader changed them; NULL: they are as they were */
+    const fields_t *sent_fields; /* the head's before RequestHeader (or all of mod_headers) changed them; NULL: they are as they were */
     uint8_t output_late;        /* they must not see the whole at once, which the classic plane could not show them */
     uint16_t output_refused;    /* they want an error page of this status; 0 */
     size_t output_room;         /* what the codec said last */

@@ -72,7 +72,7 @@ int exchange_refuse(exchange_t *x, int status, apr_table_t *headers)
     route_phase_e phase;
     request_rec *r;
 
-    if (x->body.present || x->told_head || x->hearer || x->route->needs & ELIGIBLE_ASK || !phase_of(x, status, &phase)) {
+    if (x->body.present || x->told_head || x->hearer || !phase_of(x, status, &phase)) {
         return 0;
     }
     r = request_in(x, phase);

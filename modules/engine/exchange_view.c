@@ -160,6 +160,7 @@ static const request_head_t *copy_head(exchange_t *x, const request_head_t *from
         x->ready = route_ready(x->route, x->c, head, x->pool, x->begun_wall);
         x->r = x->ready->r;
         if (x->ready->fields) {
+            x->sent_fields = x->ready->r ? (x->ready->before ? x->ready->before : apr_pmemdup(x->pool, &head->fields, sizeof head->fields)) : NULL;
             head->fields = *x->ready->fields;
         }
     }

@@ -456,12 +456,12 @@ const route_t *route_find(route_client_t *client, server_rec *server, request_he
             && (found->why = route_rewrite(client, server, set->conf, view->eligible->whole.needs, head, &found->refused)) != NULL)) {
         return NULL;
     }
-    if (found->refused && !(route->needs & ELIGIBLE_ASK)) {
+    if (found->refused) {
         found->path = head->path;
         found->refused_in = ROUTE_PHASE_RULES;
         return route;
     }
-    if ((found->why = found->refused ? "RewriteRule" : NULL) != NULL || (found->why = route_path_make(table, route, head, &found->path, &mapped)) != NULL
+    if ((found->why = route_path_make(table, route, head, &found->path, &mapped)) != NULL
         || (found->why = route_object(client, route, head, mapped, found)) != NULL) {
         return NULL;
     }

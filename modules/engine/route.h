@@ -88,6 +88,7 @@ typedef struct route_ready {
     const char *ip;             /* the client's */
     apr_sockaddr_t *addr;
     const char *proxies;        /* for r->notes "remoteip-proxy-ip-list"; NULL */
+    const fields_t *before;     /* as they are before fixups; NULL: as they were sent. Only where there are others after them */
     const fields_t *fields;     /* the head's, instead of those that the client sent; NULL: they are as they were */
     request_rec *r;             /* with all that: the exchange's; NULL: none was needed */
 } route_ready_t;

@@ -100,6 +100,7 @@ const route_ready_t *route_ready(const route_t *route, conn_rec *c, const reques
         if (ready->fields) {
             now.fields = *ready->fields;
         }
+        ready->before = ready->fields;
         ready->r = route_request(route, c, &now, p, begun, ready);
         route_hooks.headers(ready->r);
         ready->fields = fields_of(ready->r->headers_in, &head->fields, p);

@@ -45,6 +45,11 @@ SITES = {
                 "ErrorDocument 404 \"nothing here\"\n", [("/cookie", {}, 200, "express"), ("/redirect", {}, 302, "express"), ("/missing", {}, 404, "express")]),
     "www": ("ServerAlias www.www\nRewriteEngine On\nRewriteCond %{HTTP_HOST} ^www\\.(.+)$ [NC]\nRewriteRule ^ https://%1%{REQUEST_URI} [R=301,L,NE]\nRewriteRule ^/old/(.*) /new/$1 [R=302,L]\n"
             "RewriteRule \\.bak$ - [F]", [("/", {}, 200, "express"), ("/old/x?y", {}, 302, "express"), ("/a.bak", {}, 403, "express"), ("www.www/a", {}, 301, "express")]),
+    "secure": ("RewriteEngine On\nRewriteCond %{HTTPS} !=on\nRewriteCond %{REQUEST_URI} !^/api\nRewriteRule ^ https://%{HTTP_HOST}%{REQUEST_URI} [R=301,L]\n"
+               "RequestHeader set X-Proto \"expr=%{REQUEST_SCHEME}\"\nRequestHeader unset Proxy early\nRemoteIPHeader X-Client\nRemoteIPInternalProxy 127.0.0.1\n" + SECURITY +
+               "<Location /api/x>\nRequire ip 192.0.2.1\n</Location>",
+               [("/a?b", {"X-Client": "192.0.2.9", "Proxy": "x"}, 301, "express"), ("/api", {"X-Client": "192.0.2.9"}, 200, "express"),
+                ("/api/x", {"X-Client": "192.0.2.9", "X-Proto": "own"}, 403, "express"), ("/api/x", {"X-Client": "192.0.2.1"}, 200, "express")]),
     "websockets": ("RewriteEngine On\nRewriteCond %{HTTP:Upgrade} websocket [NC]\nRewriteCond %{HTTP:Connection} upgrade [NC]\nRewriteRule ^/?(.*) gate://app/$1 [P,L]",
                    [("/", {}, 200, "express")]),
     "files": ("<LocationMatch \"\\.(css|js|woff2)$\">\nHeader set Cache-Control \"public, max-age=604800\"\n</LocationMatch>", [("/a.css", {}, 200, "express"), ("/a", {}, 200, "express")]),
@@ -56,9 +61,9 @@ SITES = {
     "redirect": ("ProxyPass /gone !\nRedirect permanent /gone /there\nRedirectMatch 302 ^/gone-too$ http://elsewhere/\nProxyPass /gone-too !",
                  [("/", {}, 200, "express"), ("/gone/x", {}, 301, "classic"), ("/gone-too", {}, 302, "classic")]),
 }
-NO_PROXY = {"secure": ("Redirect permanent / https://secure/", [("/a?b", {}, 301, "classic")])}
+NO_PROXY = {"no proxy": ("Redirect permanent / https://secure/", [("/a?b", {}, 301, "classic")])}
 REASONS = {"if": "<If", "login": "AuthType"}
-LOG = 'LogFormat "%{Host}i %{Proxy}i %r %>s %b %{GATE_PLANE}e" sites\nGlobalLog ${ROOT}/logs/sites.log sites\n'
+LOG = 'LogFormat "%{Host}i %{Proxy}i %{X-Proto}i %a %{X-Client}i %r %>s %b %{GATE_PLANE}e" sites\nGlobalLog ${ROOT}/logs/sites.log sites\n'
 
 
 def name_of(site):
@@ -86,9 +91,14 @@ def servers(module_lab):
 def asked(servers, plane, site, path, fields):
     made, member = servers
     httpd, before = made[plane], len(member.requests())
+
+    def lines():
+        return httpd.read_file("logs/sites.log").splitlines()
+
     host, path = path.split("/", 1) if path[0] != "/" else (name_of(site), path[1:])
+    logged = len(lines())
     answer = request(httpd.port, "/" + path, "GET", {"Host": host, "User-Agent": "Mozilla/5.0", **fields})
-    line = wait_until(lambda: [line for line in httpd.read_file("logs/sites.log").splitlines() if line.startswith(f"{host} ") and f" /{path} " in line], 5, "a line")[-1]
+    line = wait_until(lambda: lines()[logged:], 5, "a line")[0]
     told = [[field for field in r["headers"] if field[0] not in ("Connection", "X-Forwarded-Port")] for r in member.requests()[before:]]
     body = "" if "server-status" in path else answer.text
     headers = [(k, v) for k, v in answer.headers if k not in ("Date", "Expires", "Cache-Control", "X-Connection", "Last-Modified", "ETag") and not (k == "Content-Length" and not body)]

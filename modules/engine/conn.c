@@ -424,6 +424,7 @@ static void limit_at_loop(client_t *w, int64_t now)
     } else if (w->wants & (WANT_CLASSIC | WANT_CLOSE)) {
         return;
     } else if (w->phase == CONN_BODY) {
+        w->short_linger = 1; /* as mod_reqtimeout has it: who was late is not waited for at its end */
         w->pub.codec->late(&w->pub);
     } else {
         late_for_head(w);

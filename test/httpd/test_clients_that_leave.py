@@ -234,15 +234,26 @@ def test_nothing_is_left(site, stage, how):
     site.require_quiet()
 
 
-@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("how", ["close", "reset", "half", "stall"])
 @pytest.mark.parametrize("stage", ["head", "body", "waiting", "answer", "hit", "idle"])
 def test_nothing_is_left_over_tls(site, stage, how):
+    """half: no close_notify, the connection just ends in that direction."""
     if stage == "hit" and not CACHE:
         pytest.skip("not built: gate_cache")
     socks = [arrive(site, stage, tls=True) for _ in range(CLIENTS)]
     wait_for_all(site, stage, socks)
     for sock in socks:
-        reset(sock) if how == "reset" else sock.close()
+        if how == "half":
+            sock.shutdown(socket.SHUT_WR)
+        elif how == "reset":
+            reset(sock)
+        elif how == "close":
+            sock.close()
+    if how in ("half", "stall"):
+        # who reads nothing, stays in its head or body, or says nothing more is given up although nobody closes
+        wait_until(lambda: len(site.client_sockets()) == 0, 15, "they are given up")
+    for sock in socks:
+        sock.close()
     site.require_quiet()
 
 

@@ -4,6 +4,7 @@ SOAK_CLIENTS: how many connections (./build.sh soak: 1,000 and more of them, 100
 """
 import collections
 import os
+import socket
 import struct
 import time
 
@@ -125,7 +126,7 @@ def arrive(site, stage):
     return client
 
 
-@pytest.mark.parametrize("how", ["close", "reset", "stall"])
+@pytest.mark.parametrize("how", ["close", "reset", "half", "stall"])
 @pytest.mark.parametrize("stage", ["preface", "head", "body", "waiting", "answer", "hit", "idle"])
 def test_nothing_is_left(site, stage, how):
     clients = [arrive(site, stage) for _ in range(CLIENTS)]
@@ -133,6 +134,10 @@ def test_nothing_is_left(site, stage, how):
     if how == "stall" and stage != "preface":
         # a stream that does not go on is given up after Timeout, a connection without one after KeepAliveTimeout
         wait_until(lambda: engine(site.httpd)["exchanges"] == 0, 10, "no stream is left")
+    if how == "half":
+        for client in clients:
+            client.connection.sock.shutdown(socket.SHUT_WR)
+        wait_until(lambda: not site.client_sockets(), 15, "who says no more is given up")
     for client in clients:
         client.connection.reset() if how == "reset" else client.connection.close()
     site.require_quiet()

@@ -1,6 +1,5 @@
 /*
  * conn.c - a client connection on its loop: bytes to the codec and from it, limits of time, and what was asked for during a call of the codec.
- *
  * What a codec asks for (close, classic, resume) is noted in `wants` and done by a deferred job, when no call of the codec is on the stack.
  */
 #include "engine.h"

@@ -18,7 +18,7 @@ DEPS_build="gcc make libc6-dev pkg-config apache2 apache2-dev libapr1-dev libapr
     zlib1g-dev libcurl4-openssl-dev libjansson-dev libmaxminddb-dev libnghttp2-dev"
 DEPS_run="$DEPS_build python3 openssl curl procps"
 DEPS_test="$DEPS_run clang libclang-rt-14-dev libcmocka-dev binutils python3-pytest python3-pytest-xdist nginx-light php-fpm wrk
-    python3-h2 python3-grpcio nghttp2-client iproute2 util-linux chromium fonts-dejavu-core python3-prometheus-client python3-jsonschema"
+    python3-h2 python3-grpcio nghttp2-client nghttp2-server iproute2 util-linux chromium fonts-dejavu-core python3-prometheus-client python3-jsonschema"
 # for playwright-core, which test/browser fetches; a node from elsewhere brings its own npm
 command -v npm >/dev/null || DEPS_test+=" nodejs npm"
 DEPS_bench="$DEPS_run python3 nginx-light haproxy varnish wrk nghttp2-client"

@@ -69,8 +69,12 @@ static void settle(h2_t *h)
             h2_stream_end(s);
             continue;
         }
-        h2_stream_body(s);
-        h2_stream_writable(s);
+        if (s->in_len > 0 || (s->remote_ended && !s->body_told)) {
+            h2_stream_body(s);
+        }
+        if (s->wants_room) {
+            h2_stream_writable(s);
+        }
     }
 }
 

@@ -59,6 +59,7 @@ struct h2_stream {
     size_t kept_at, kept_len, kept_room;
     const char *now;            /* .. and what is being told, during op_data() */
     size_t now_len;
+    uint8_t trails;             /* trailers may follow a body of that length: the member spoke HTTP/2 */
     uint64_t told_left;         /* of the length said; UINT64_MAX: none was */
     uint64_t sent_bytes;
     h2_priority_t updated;      /* by PRIORITY_UPDATE, in place of what the head says */

@@ -229,7 +229,7 @@ void h2_tell_end(h2_stream_t *s, const fields_t *trailers)
 ssize_t h2_stream_read(h2_stream_t *s, size_t most, uint32_t *flags)
 {
     size_t have = s->kept_len + s->now_len, n = have < most ? have : most;
-    int last = n == have && (s->ended || s->told_left == 0);
+    int last = n == have && (s->ended || (s->told_left == 0 && !s->trails));
 
     if (n == 0 && !last) {
         s->deferred = 1;
@@ -364,6 +364,7 @@ static void op_head(exchange_t *x, const answer_head_t *head)
         to = head_room(x, h1_reply_room(head, &reply));
         len = h1_reply_write(to, head, &reply);
     }
+    s->trails = head->major == 2;
     h2_tell_head(s, head->status, to, len, has_body, head->lines.at || head->body == BODY_LENGTH ? head->length : UINT64_MAX);
 }
 

@@ -192,6 +192,17 @@ void origin_stream_ended(origin_t *o, const fields_t *trailers)
     }
 }
 
+/* The user lets go of the stream before it looks at them. */
+static void tell_kept_end(origin_t *o)
+{
+    fields_t late = o->stream.late;
+    void *memory = o->stream.trailers_memory;
+
+    o->stream.trailers_memory = NULL;
+    tell_end(o, &late);
+    free(memory);
+}
+
 /* Resumed: what was kept. */
 static void read_kept(origin_t *o)
 {
@@ -212,7 +223,7 @@ static void read_kept(origin_t *o)
     if (!t->kept_len) {
         t->kept_at = 0;
         if (t->ended) {
-            tell_end(o, &t->late);
+            tell_kept_end(o);
             return;
         }
     }

@@ -9,6 +9,8 @@ import pytest
 from clients import BadAnswer, Connection, Crowd, get, post
 from groups import MEMBER_TROUBLE, NO_OUTLIER, group, route
 from h2_member import H2Member
+from h2client import H2Client
+from nghttpd import Nghttpd
 from procs import wait_until
 
 pytestmark = pytest.mark.needs("gate_upstream", "gate_engine")
@@ -277,6 +279,34 @@ def test_a_reload_of_the_member_under_load(lab):
         for one in running:
             one.result()
     assert set(done) == {(200, b"done")}
+    assert idle(httpd)
+
+
+# --- a server nobody here wrote -----------------------------------------------------------------------
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_nghttpd(lab, tls):
+    """Requests, uploads that come back, trailers; many at once; and it goes."""
+    text = "0123456789abcde\n" * 20_000
+    member = lab.keep(Nghttpd({"short": "short\n", "long": text}, tls))
+    conf = "SSLProxyEngine on\nSSLProxyCheckPeerName off\n" if tls else ""
+    httpd = serve(lab, [member], conf=conf, vhost=conf + route(), tls=True, before="Protocols h2 http/1.1\n")
+    for path, body in (("/short", b"short\n"), ("/long", text.encode())):
+        answer = get(httpd.port, path)
+        assert (answer.status, answer.body) == (200, body)
+    assert get(httpd.port, "/none").status == 404
+    with Connection(httpd.tls_port, tls=True, alpn=["h2"]) as client:
+        answer = H2Client(client.sock).ask("/long", "GET", [], b"", "localhost")  # it says a length: HTTP/1.1 has no room for trailers then
+        assert (bytes(answer.body), answer.trailers) == (text.encode(), [("x-sum", "7")])
+    for size in (0, 1, 65536, 1_000_000):
+        answer = post(httpd.port, "/echo", body=b"u" * size)
+        assert (answer.status, answer.body) == (200, b"u" * size)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: get(httpd.port, "/long") if n % 2 else post(httpd.port, "/echo", body=b"x" * n * 1000), range(40)))
+    assert [len(answer.body) for answer in answers] == [len(text) if n % 2 else n * 1000 for n in range(40)]
+    assert planes(httpd) == {"express"} and idle(httpd)
+    member.stop()
+    assert get(httpd.port, "/short").status in (502, 503)
     assert idle(httpd)
 
 

@@ -235,7 +235,7 @@ static void a_body_of_known_length_is_read_along(void **state)
     assert_int_equal(gate_keep_followers(leader), 1);
     assert_int_equal(gate_store_piece(w.store, body.ref, 0, &data), 4);
     assert_memory_equal(data, BODY, 4);
-    gate_keep_bytes(leader, BODY + 4, strlen(BODY) - 4, now);
+    gate_keep_bytes(leader, &BODY[4], strlen(BODY) - 4, now);
     gate_keep_end(leader, 1, now);
     assert_int_equal(gate_store_piece(w.store, body.ref, 0, &data), strlen(BODY));
     gate_store_unpin(w.store, &body);

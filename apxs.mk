@@ -67,7 +67,7 @@ LIBS_status = jansson libcrypto
 
 # --- engine: the express plane ------------------------------------------------------------
 LOGIC_engine += wheel.c loop.c outbox.c read_limits.c
-GLUE_engine += mod_gate_engine.c engine_config.c engine_counts.c engine_parts.c loops.c takeover.c transport.c transport_filters.c conn.c conn_end.c
+GLUE_engine += mod_gate_engine.c engine_config.c engine_counts.c engine_parts.c loops.c takeover.c transport.c transport_filters.c conn.c conn_limits.c conn_lend.c conn_end.c
 GLUE_engine += handover.c handover_read.c client_classic.c client_tls.c socket_bucket.c
 LOGIC_engine += message.c h1_scan.c h1_fields.c h1_request.c h1_answer.c h1_chunk.c h1_write.c
 GLUE_engine += origin_tls_conf.c

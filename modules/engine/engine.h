@@ -106,7 +106,7 @@ static inline engine_loop_t *engine_loop_of(loop_t *loop)
     return *(engine_loop_t **)loop_slot(loop, LOOP_SLOT_CLIENTS);
 }
 
-/* ---- a connection from the inside (conn.c, conn_end.c, handover.c, takeover.c) ---------------------------------------------------- */
+/* ---- a connection from the inside (conn*.c, handover.c, takeover.c) ------------------------------------------------------------- */
 
 enum { WANT_PUMP = 1, WANT_CLASSIC = 2, WANT_CLOSE = 4, WANT_GONE = 8, WANT_FREE = 16 };
 enum { ACT_NONE, ACT_POSTED, ACT_RUNS, ACT_AGAIN };
@@ -172,6 +172,19 @@ static inline client_t *client_of(conn_t *conn)
     return (client_t *)conn;
 }
 
+#define CLIENT(pointer, field) ((client_t *)((char *)(pointer) - offsetof(client_t, field)))
+
+static inline engine_loop_t *client_home(const client_t *w)
+{
+    return engine_loop_of(w->pub.loop);
+}
+
+/* Nothing is to be done for it on the loop any more, or for now. */
+static inline int client_gone_already(const client_t *w)
+{
+    return (w->wants & (WANT_GONE | WANT_FREE)) != 0 || w->at != CONN_AT_LOOP;
+}
+
 /** On the loop: the connection has come from the MPM. */
 void client_begin(loop_job_t *job);
 void client_act(client_t *w, unsigned wants);
@@ -186,7 +199,14 @@ void client_end_late(client_t *w);
 int client_free(client_t *w);
 /** The loop drains: told to each of its connections. */
 void client_drain(client_t *w);
-/** conn.c: back from the worker. */
+/** Of what was read and not taken, the first `len` bytes have been. */
+void client_drop_input(client_t *w, size_t len);
+/** The loop's watch tells. */
+void client_ready(loop_watch_t *watch, unsigned what);
+/** conn_limits.c: the two timers. */
+void client_limit_fired(wheel_timer_t *timer);
+void client_codec_timer_fired(wheel_timer_t *timer);
+/** conn_lend.c: to a worker, and back from it. */
 void client_returned(loop_job_t *job);
 void client_lend(client_t *w, errand_e errand);
 

@@ -81,6 +81,12 @@ def certificate(folder, names="DNS:localhost,IP:127.0.0.1"):
     return cert, key
 
 
+def log_time(line):
+    """When a line of the error log was written, as time.time()."""
+    stamp = re.match(r"\[(\w+ \w+ \d+ [\d:]+)(\.\d+) (\d+)\]", line)
+    return time.mktime(time.strptime(f"{stamp[1]} {stamp[3]}", "%a %b %d %H:%M:%S %Y")) + float(stamp[2])
+
+
 class Httpd:
     """
     conf      goes into the main server, after our modules are loaded; ${PORT}, ${TLS_PORT} and ${ROOT} are defined

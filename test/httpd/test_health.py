@@ -7,6 +7,7 @@ import pytest
 
 import gatehttpd
 from clients import curl, get
+from gatehttpd import log_time
 from groups import group, route
 from grpc_server import GrpcServer, framed
 from procs import wait_until
@@ -31,17 +32,23 @@ def probes(member, path="/health"):
 
 
 def test_fails_and_rises(lab):
-    """A member that answers 500 to its check goes down after `fall` checks, and up after `rise`; one line says why each time."""
+    """
+    A member that answers 500 to its check goes down after `fall` checks, and up after `rise`, within one interval of the arithmetic
+    (to the next check an interval, from there to the verdict a fast one each, 5 % more or less); one line says why each time.
+    """
     members = lab.upstreams(3)
-    httpd = lab.httpd(conf(members, f"GateHealthCheck GET /health {FAST} rise=2 fall=3"), children=3)
+    httpd = lab.httpd(conf(members, "GateHealthCheck GET /health interval=1s fast=250ms timeout=500ms rise=2 fall=3"), children=3)
     wait_until(lambda: all(m.count >= 2 for m in members), 5, "checks")
-    before = len(probes(members[0]))
+    before, begun = len(probes(members[0])), time.time()
     members[0].behave("error", "/health")
-    httpd.wait_log(r"GATE0501: group app: member m1: down after 3 failed checks \(status 500\), traffic goes to 2 others", timeout=3)
+    found = httpd.wait_log(r"GATE0501: group app: member m1: down after 3 failed checks \(status 500\), traffic goes to 2 others", timeout=5)
+    assert 2 * 0.2 < log_time(found[0].string) - begun < 1.05 * (1 + 2 * 0.25) + 1
     assert {get(httpd.port).member for _ in range(12)} == {"m2", "m3"}
     assert len(probes(members[0])) >= before + 3
+    begun = time.time()
     members[0].behave("ok", "/health")
-    httpd.wait_log(r"GATE0502: group app: member m1: up after 2 good checks \(status 200\), it gets traffic again", timeout=3)
+    found = httpd.wait_log(r"GATE0502: group app: member m1: up after 2 good checks \(status 200\), it gets traffic again", timeout=5)
+    assert 0.2 < log_time(found[0].string) - begun < 1.05 * (1 + 0.25) + 1
     assert {get(httpd.port).member for _ in range(12)} == {"m1", "m2", "m3"}
     selfcheck(httpd)
 

@@ -104,7 +104,7 @@ def test_clients_and_4xx_eject_nobody(lab):
 
 
 def test_half_open(lab):
-    """Traps 27 and 28: one request of all tries the member, the others go elsewhere; a good answer brings it back."""
+    """Trap 28: one request of all tries the member, the others go elsewhere; a good answer brings it back."""
     members = lab.upstreams(3)
     members[0].behave("resets")
     httpd = started(lab, members, NO_RETRY, "GateOutlier errors=2 window=30s eject=500ms", children=3)

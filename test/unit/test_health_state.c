@@ -110,6 +110,7 @@ static void test_missed_checks_are_not_made_up_for(void **state)
     assert_int_equal(health_next_due(&t, &rule, 7, 1, 10 * SEC, 500 * SEC), 505 * SEC);
 }
 
+/* Trap 27: no herd, neither at the start nor, by the jitter, later. */
 static void test_first_checks_are_spread(void **state)
 {
     int quarter[4] = { 0 };
@@ -128,6 +129,31 @@ static void test_first_checks_are_spread(void **state)
     }
 }
 
+static void test_checks_do_not_fall_into_step(void **state)
+{
+    int64_t due[64], least = INT64_MAX, most = 0;
+    uint32_t turn, i;
+
+    (void)state;
+    for (i = 0; i < 64; i++) {
+        due[i] = 100 * SEC; /* all at once */
+    }
+    for (turn = 1; turn <= 100; turn++) {
+        for (i = 0; i < 64; i++) {
+            health_track_t t = { .state = HEALTH_UP };
+            int64_t next = health_next_due(&t, &rule, i * UINT64_C(0x9e3779b97f4a7c15), turn, due[i], due[i]);
+
+            assert_in_range(next - due[i], rule.interval_usec * 95 / 100, rule.interval_usec * 105 / 100);
+            due[i] = next;
+        }
+    }
+    for (i = 0; i < 64; i++) {
+        least = due[i] < least ? due[i] : least;
+        most = due[i] > most ? due[i] : most;
+    }
+    assert_true(most - least > rule.interval_usec / 2);
+}
+
 static void test_trust(void **state)
 {
     (void)state;
@@ -144,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_arithmetic),
         cmocka_unit_test(test_missed_checks_are_not_made_up_for),
         cmocka_unit_test(test_first_checks_are_spread),
+        cmocka_unit_test(test_checks_do_not_fall_into_step),
         cmocka_unit_test(test_trust),
     };
 

@@ -21,7 +21,9 @@
  * CRASH  every decision is made from the places themselves; the links are made anew when a holder of the lock died inside. Places of
  *        dead seats are dropped by the sweep, and by whoever comes across them, as are those of holders that overstayed; a holder that
  *        was called and died is passed over by the sweep, or at the next one's own tick (QUEUE_TICK_USEC at the latest).
- * RELOAD "caps" is kept; "queue" is kept while all lengths stay; else those who wait in old children go on in the old one.
+ * RELOAD "caps" is kept; "queue" is kept while all lengths stay; else those who wait in old children go on in the old one. What ends in
+ *        old children calls there, what ends in new ones calls here: each line keeps the share of the room that it has; the first of
+ *        one that has none looks at every tick.
  */
 #ifndef QUEUE_H
 #define QUEUE_H

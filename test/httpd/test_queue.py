@@ -212,6 +212,27 @@ def test_over_a_graceful_restart(lab):
     selfcheck(httpd)
 
 
+def test_over_a_restart_that_changes_the_length(lab):
+    """Old children have a queue of their own then, under the same cap: who waits there is not called by the new ones, and served all the same."""
+    member = lab.upstream()
+    member.behave(delay=0.1)
+    conf = [CHECK + group("app", [(member, "connections=4")], f"GateQueue length={n} timeout=15s") + route() for n in (30, 50)]
+    httpd = lab.httpd(conf[0], children=2, threads=32)
+    before = Visitors(httpd.port, 30)
+    wait_until(lambda: member.inflight == 4, 5, "the first are in")
+    httpd.write_conf(conf[1])
+    httpd.graceful()
+    with Crowd(httpd.port, clients=20) as crowd:  # the new children's queue is never empty
+        begun = time.monotonic()
+        assert before.wait().statuses() == [200] * 30
+        waited = time.monotonic() - begun
+        crowd.wait(20)
+    print("served after", round(waited, 2), "s; the others meanwhile:", crowd.ok)
+    assert crowd.failures == [], crowd.failures[:5]
+    assert member.most_inflight <= 4
+    selfcheck(httpd)
+
+
 def test_over_reloads_that_add_members(lab):
     """Under load, as many more as the registry has room for: one cap for old and new children, never exceeded."""
     member = lab.upstream()

@@ -2,7 +2,10 @@
  * gate_registry.h - groups and members as all processes see them: who they are, their verdicts, their numbers.
  * Depends: gate_lock.h, gate_seat.h, gate_histogram.h, APR pools.
  *
- * ZONE "registry": [ header | groups | hot rows | member slots | statistics | per-seat rows | two membership lists ]
+ * ZONE "registry": [ header | groups | hot rows | member slots | statistics | per-seat rows of groups | two membership lists ]
+ * ZONES "inflight.N": [ per-seat rows of members ], each for the slots up to N from where the one before ends. They never change: when
+ *         there is to be room for more members, there is one more of them. So old children, whose registry is the smaller one of
+ *         before, and new ones count in the same words and see each other's exchanges, and connections= holds over all of them.
  * FROZEN  capacities; group names once declared.
  * LOCK    the registry lock: whoever changes membership (configuration, discovery, admin). Never on a request's path.
  * ATOMIC  verdict, weight, up_since (hot row); counters; in-flight numbers, each in the row of the seat that holds it.
@@ -10,8 +13,9 @@
  *         sees the set before or the set after, never half; a writer that dies leaves the list in use untouched. A slot is
  *         filled before it is listed and not used again while anything is in flight on it, nor for GATE_SLOT_REST_USEC after.
  * CRASH   in-flight numbers of a dead child's seat do not count from the moment it is marked dead and are zeroed by a sweep.
- * RELOAD  kept. Members are found again by (group, id): counters, verdicts and histograms go on. Members that were added at
- *         run time stay; configured ones that left the configuration are retired.
+ * RELOAD  kept; in a larger zone groups and members have the same indexes and incarnations as before. Members are found again by
+ *         (group, id): counters, verdicts and histograms go on. Members that were added at run time stay; configured ones that left the
+ *         configuration are retired.
  * ROOT    the parent writes here too: it uses capacities of its own private handle and checks every index it reads.
  *
  * A member is named by (slot, incarnation): a slot that was given to another member has another incarnation.
@@ -31,7 +35,9 @@
 #define GATE_NAME_LEN 64   /* group and member names with their NUL */
 #define GATE_URL_LEN 320
 #define GATE_WHY_LEN 160
-#define GATE_REGISTRY_LAYOUT 3u
+#define GATE_REGISTRY_LAYOUT 4u
+#define GATE_INFLIGHT_LAYOUT 1u
+#define GATE_INFLIGHT_PIECES 12
 #define GATE_NO_GROUP UINT32_MAX
 #define GATE_NO_SLOT UINT32_MAX
 #define GATE_STRIPES 4     /* copies of each member's counters; a child writes the one of its seat modulo this */
@@ -136,6 +142,15 @@ uint64_t gate_registry_size(const gate_registry_limits_t *limits);
 gate_registry_t *gate_registry_attach(apr_pool_t *p, void *base, const gate_registry_limits_t *limits, int fresh,
                                       gate_seats_t *seats, gate_events_t *events, const void *old_base,
                                       uint64_t old_size_bytes, uint32_t *kept);
+
+/** Bytes of a zone that counts what is in flight on so many slots. */
+uint64_t gate_inflight_size(uint32_t slots, uint32_t seats);
+/**
+ * What is in flight on the next `slots` slots is counted at base (zeroed when it was new), which all children share, old and new. To be
+ * called after attach, until every slot has its place: a slot without one is not counted.
+ * @return 0, or -1 when there are GATE_INFLIGHT_PIECES already
+ */
+int gate_inflight_attach(gate_registry_t *reg, void *base, uint32_t slots);
 
 const gate_registry_limits_t *gate_registry_limits(const gate_registry_t *reg);
 
@@ -278,7 +293,7 @@ typedef struct {
 } gate_learned_t;
 gate_learned_t *gate_member_learned(gate_registry_t *reg, uint32_t slot);
 
-/** Registered by attach: zeroes a dead seat's rows. */
+/** Zeroes a dead seat's rows, or those of one just taken: who swept it may have been an old child, which knows only the zones of before. */
 void gate_registry_sweep(int seat, void *reg);
 
 int gate_registry_validate(const void *base, uint64_t size_bytes, void *reg, char *why, size_t why_size);

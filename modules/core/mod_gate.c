@@ -194,8 +194,8 @@ static int check_budget(server_rec *s)
 
 /*
  * Twice what is expected, since all may be replaced by others while the former still rest, and never smaller than it was. What there is
- * stays if those of before and those of now fit: a zone that grows is another zone, and for as long as old children run, they and the
- * new ones do not see each other's exchanges.
+ * stays if those of before and those of now fit: a zone that grows is another zone, and what old children still write into theirs
+ * (counters, verdicts) the new ones do not see.
  */
 static uint32_t room_for(uint32_t expected, uint32_t before, uint32_t least, uint32_t had)
 {
@@ -263,6 +263,31 @@ static apr_status_t open_events(server_rec *s)
     return rv;
 }
 
+/*
+ * What is in flight is counted in a zone for the first MEMBERS_MIN slots, one for as many again, one for twice as many, and so on up to the
+ * room that there is, which is such a number too: when it grows, those that there were stay.
+ */
+static apr_status_t open_inflight(server_rec *s, const retained_t *r)
+{
+    uint32_t begin = 0, end;
+
+    for (end = MEMBERS_MIN; begin < r->limits.members; begin = end, end *= 2) {
+        gate_zone_t zone;
+        char name[GATE_ZONE_NAME_LEN];
+        apr_status_t rv;
+
+        apr_snprintf(name, sizeof name, "inflight.%u", end);
+        rv = gate_core_zone(s, name, GATE_INFLIGHT_LAYOUT, gate_inflight_size(end - begin, r->limits.seats), 0, &zone);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        if (gate_inflight_attach(core.registry, zone.base, end - begin)) {
+            return APR_ENOSPC;
+        }
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t open_registry(server_rec *s, apr_pool_t *pconf, retained_t *r)
 {
     gate_zone_t zone;
@@ -275,10 +300,13 @@ static apr_status_t open_registry(server_rec *s, apr_pool_t *pconf, retained_t *
     core.registry = gate_registry_attach(pconf, zone.base, &r->limits, zone.state != GATE_ZONE_KEPT, core.seats, core.events,
                                          zone.old_base, zone.old_size_bytes, &kept);
     gate_arena_on_validate(core.arena, "registry", gate_registry_validate, core.registry);
+    if ((rv = open_inflight(s, r)) != APR_SUCCESS) {
+        return rv;
+    }
     if (zone.state == GATE_ZONE_RESIZED) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GATE_LOGNO(0003)
                      "arena: the registry has a new size (room for %u groups, %u members): state and counters of %u members were "
-                     "kept, those of exchanges still running in old children are not", r->limits.groups, r->limits.members, kept);
+                     "kept, what old children still add to counters is not", r->limits.groups, r->limits.members, kept);
     }
     return APR_SUCCESS;
 }
@@ -364,6 +392,7 @@ static void take_seat(apr_pool_t *pchild, server_rec *s)
                      "others; let old children end sooner (GracefulShutdownTimeout, MaxConnectionsPerChild) or raise ServerLimit",
                      gate_seats_count(core.seats));
     }
+    gate_registry_sweep(core.seat, core.registry);
     gate_core_tend();
 }
 

@@ -28,12 +28,14 @@ static void step(_Atomic uint32_t *number, int delta)
     }
 }
 
-static uint32_t sum(const gate_registry_t *reg, uint32_t index)
+/* Of a column: its number in each living seat's row. */
+static uint32_t sum(const gate_registry_t *reg, const char *rows, size_t row_size, uint32_t index)
 {
     uint32_t seat, high = gate_seats_high(reg->seats), total = 0;
 
     for (seat = 0; seat < high && seat < reg->limits.seats; seat++) {
-        uint32_t value = atomic_load_explicit(&row_active(reg, seat)[index], memory_order_relaxed);
+        _Atomic uint32_t *row = (_Atomic uint32_t *)(void *)(rows + seat * row_size);
+        uint32_t value = atomic_load_explicit(&row[index], memory_order_relaxed);
 
         if (value && gate_seat_live(reg->seats, seat)) {
             total += value;
@@ -49,22 +51,28 @@ static int has_row(const gate_registry_t *reg, int seat)
 
 void gate_inflight_begin(gate_registry_t *reg, int seat, uint32_t slot)
 {
-    if (has_row(reg, seat)) {
-        step(&row_inflight(reg, (uint32_t)seat)[slot], 1);
+    const inflight_t *piece = inflight_of(reg, slot);
+
+    if (has_row(reg, seat) && piece) {
+        step(&row_inflight(piece, (uint32_t)seat)[slot - piece->begin], 1);
         atomic_fetch_add_explicit(&reg->stats[slot].stripe[seat % GATE_STRIPES].picked, 1, memory_order_relaxed);
     }
 }
 
 void gate_inflight_end(gate_registry_t *reg, int seat, uint32_t slot)
 {
-    if (has_row(reg, seat)) {
-        step(&row_inflight(reg, (uint32_t)seat)[slot], -1);
+    const inflight_t *piece = inflight_of(reg, slot);
+
+    if (has_row(reg, seat) && piece) {
+        step(&row_inflight(piece, (uint32_t)seat)[slot - piece->begin], -1);
     }
 }
 
 uint32_t gate_inflight(const gate_registry_t *reg, uint32_t slot)
 {
-    return sum(reg, 2 * reg->limits.groups + slot);
+    const inflight_t *piece = inflight_of(reg, slot);
+
+    return piece ? sum(reg, piece->rows, piece->row_size, slot - piece->begin) : 0;
 }
 
 void gate_group_active_add(gate_registry_t *reg, int seat, uint32_t group, int delta)
@@ -83,24 +91,37 @@ void gate_group_retrying_add(gate_registry_t *reg, int seat, uint32_t group, int
 
 uint32_t gate_group_active(const gate_registry_t *reg, uint32_t group)
 {
-    return sum(reg, group);
+    return sum(reg, reg->rows, reg->row_size, group);
 }
 
 uint32_t gate_group_retrying(const gate_registry_t *reg, uint32_t group)
 {
-    return sum(reg, reg->limits.groups + group);
+    return sum(reg, reg->rows, reg->row_size, reg->limits.groups + group);
+}
+
+/* Only what is not zero is written: a row that was never used stays without memory. */
+static void clear(_Atomic uint32_t *row, uint32_t n)
+{
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        if (atomic_load_explicit(&row[i], memory_order_relaxed)) {
+            atomic_store_explicit(&row[i], 0, memory_order_relaxed);
+        }
+    }
 }
 
 void gate_registry_sweep(int seat, void *ctx)
 {
     gate_registry_t *reg = ctx;
-    uint32_t i, n = 2 * reg->limits.groups + reg->limits.members;
+    uint32_t i;
 
     if (!has_row(reg, seat)) {
         return;
     }
-    for (i = 0; i < n; i++) {
-        atomic_store_explicit(&row_active(reg, (uint32_t)seat)[i], 0, memory_order_relaxed);
+    clear(row_active(reg, (uint32_t)seat), 2 * reg->limits.groups);
+    for (i = 0; i < reg->pieces; i++) {
+        clear(row_inflight(&reg->inflight[i], (uint32_t)seat), reg->inflight[i].end - reg->inflight[i].begin);
     }
     trials_let_go(reg, (uint32_t)seat);
 }

@@ -26,7 +26,7 @@ static offsets_t lay_out(const gate_registry_limits_t *limits)
     o.members = line_up(o.trials + (size_t)limits->members * sizeof(trial_t));
     o.stats = line_up(o.members + (size_t)limits->members * sizeof(member_slot_t));
     o.rows = line_up(o.stats + (size_t)limits->members * sizeof(member_stats_t));
-    o.row_size = line_up((2 * (size_t)limits->groups + limits->members) * sizeof(uint32_t));
+    o.row_size = line_up(2 * (size_t)limits->groups * sizeof(uint32_t));
     o.list[0] = o.rows + limits->seats * o.row_size;
     o.list[1] = o.list[0] + list_size;
     o.end = o.list[1] + list_size;
@@ -54,6 +54,28 @@ static void attach_to(gate_registry_t *reg, void *base, const gate_registry_limi
     reg->row_size = o.row_size;
     reg->list[0] = (void *)(at + o.list[0]);
     reg->list[1] = (void *)(at + o.list[1]);
+}
+
+static size_t inflight_row(uint32_t slots)
+{
+    return line_up((size_t)slots * sizeof(uint32_t));
+}
+
+uint64_t gate_inflight_size(uint32_t slots, uint32_t seats)
+{
+    return (uint64_t)inflight_row(slots) * seats;
+}
+
+int gate_inflight_attach(gate_registry_t *reg, void *base, uint32_t slots)
+{
+    uint32_t begin = reg->pieces ? reg->inflight[reg->pieces - 1].end : 0;
+
+    if (reg->pieces == GATE_INFLIGHT_PIECES) {
+        return -1;
+    }
+    reg->inflight[reg->pieces++] =
+        (inflight_t){ .rows = base, .row_size = inflight_row(slots), .begin = begin, .end = begin + slots };
+    return 0;
 }
 
 const gate_registry_limits_t *gate_registry_limits(const gate_registry_t *reg)
@@ -136,13 +158,14 @@ static void copy_text(char *to, size_t size, const char *from, size_t from_size)
     to[len] = '\0';
 }
 
-/* One member of an old zone, of which nothing is believed without a check, into a slot of ours. */
-static void adopt(gate_registry_t *reg, const gate_registry_t *old, uint32_t old_slot, uint32_t group, uint32_t slot)
+/* A member of an old zone, of which nothing is believed without a check, into the same slot of ours, with the same incarnation. */
+static void adopt(gate_registry_t *reg, const gate_registry_t *old, uint32_t slot, uint32_t group)
 {
-    const member_slot_t *from = &old->member[old_slot];
+    const member_slot_t *from = &old->member[slot];
+    uint32_t incarnation = atomic_load(&from->incarnation);
     char id[GATE_NAME_LEN], url[GATE_URL_LEN];
     gate_member_spec_t spec = { .id = id, .url = url };
-    uint32_t weight = atomic_load(&old->hot[old_slot].weight);
+    uint32_t weight = atomic_load(&old->hot[slot].weight);
 
     copy_text(id, sizeof id, from->id, sizeof from->id);
     copy_text(url, sizeof url, from->url, sizeof from->url);
@@ -150,13 +173,47 @@ static void adopt(gate_registry_t *reg, const gate_registry_t *old, uint32_t old
     spec.flags = from->flags & GATE_MEMBER_BACKUP;
     spec.connections = from->connections;
     spec.priority = from->priority;
-    spec.verdict = atomic_load(&old->hot[old_slot].verdict) & (GATE_UNUSABLE | GATE_VERDICT_UNKNOWN);
+    spec.verdict = atomic_load(&old->hot[slot].verdict) & (GATE_UNUSABLE | GATE_VERDICT_UNKNOWN);
     member_fill_locked(reg, slot, group,
                        from->origin >= GATE_ORIGIN_CONFIG && from->origin <= GATE_ORIGIN_DISCOVERED ? (gate_origin_e)from->origin
                                                                                                     : GATE_ORIGIN_CONFIG,
-                       &spec, atomic_load(&old->hot[old_slot].up_since_usec));
+                       &spec, atomic_load(&old->hot[slot].up_since_usec));
+    atomic_store(&reg->member[slot].incarnation, incarnation ? incarnation : 1);
     atomic_store(&reg->hot[slot].weight, weight >= 1 && weight <= 1000 ? weight : spec.weight);
-    memcpy(&reg->stats[slot], &old->stats[old_slot], sizeof reg->stats[slot]);
+    memcpy(&reg->stats[slot], &old->stats[slot], sizeof reg->stats[slot]);
+}
+
+/* Groups keep their indexes: old and new children take the same locks for them. */
+static void adopt_groups(gate_registry_t *reg, const gate_registry_t *old)
+{
+    uint32_t g;
+
+    for (g = 0; g < old->limits.groups && g < reg->limits.groups; g++) {
+        char name[GATE_NAME_LEN];
+
+        copy_text(name, sizeof name, old->group[g].name, sizeof old->group[g].name);
+        if (atomic_load(&old->group[g].state) == GROUP_LIVING && *name && gate_group_find(reg, name) == GATE_NO_GROUP) {
+            memcpy(reg->group[g].name, name, sizeof name);
+            atomic_store(&reg->group[g].state, GROUP_LIVING);
+        }
+    }
+}
+
+/* Slots of members that went rest on: old children may still have exchanges on them. */
+static void adopt_resting(gate_registry_t *reg, const gate_registry_t *old)
+{
+    uint32_t slot;
+
+    for (slot = 0; slot < old->limits.members && slot < reg->limits.members; slot++) {
+        uint32_t group = atomic_load(&old->member[slot].group);
+
+        if (atomic_load(&old->member[slot].state) == SLOT_RETIRED && atomic_load(&reg->member[slot].state) == SLOT_FREE
+            && group < reg->limits.groups) {
+            adopt(reg, old, slot, group);
+            reg->member[slot].retired_at_usec = old->member[slot].retired_at_usec;
+            atomic_store(&reg->member[slot].state, SLOT_RETIRED);
+        }
+    }
 }
 
 static uint32_t adopt_all(gate_registry_t *reg, const void *old_base, uint64_t old_size_bytes)
@@ -165,7 +222,7 @@ static uint32_t adopt_all(gate_registry_t *reg, const void *old_base, uint64_t o
     gate_registry_t old = { 0 };
     const member_list_t *list;
     member_list_t *mine = list_spare_locked(reg);
-    uint32_t i, count, kept = 0, group;
+    uint32_t i, count, kept = 0;
 
     if (old_size_bytes < sizeof head) {
         return 0;
@@ -177,23 +234,20 @@ static uint32_t adopt_all(gate_registry_t *reg, const void *old_base, uint64_t o
         return 0;
     }
     attach_to(&old, (void *)old_base, &old.limits);
+    adopt_groups(reg, &old);
     list = list_in_use(&old);
     count = list_count(&old, list);
     for (i = 0; i < count && kept < reg->limits.members; i++) {
         listing_t at = list_at(list, i);
-        char name[GATE_NAME_LEN];
 
-        if (at.slot >= old.limits.members || at.group >= old.limits.groups) {
+        if (at.slot >= old.limits.members || at.slot >= reg->limits.members || at.group >= reg->limits.groups
+            || atomic_load(&reg->group[at.group].state) != GROUP_LIVING || atomic_load(&reg->member[at.slot].state) != SLOT_FREE) {
             continue;
         }
-        copy_text(name, sizeof name, old.group[at.group].name, sizeof old.group[at.group].name);
-        if (!*name || gate_group_declare(reg, name, &group) != APR_SUCCESS) {
-            continue;
-        }
-        adopt(reg, &old, at.slot, group, kept);
-        list_put(mine, kept, group, kept);
-        kept++;
+        adopt(reg, &old, at.slot, at.group);
+        list_put(mine, kept++, at.group, at.slot);
     }
+    adopt_resting(reg, &old);
     mine->count = kept;
     list_switch_locked(reg);
     return kept;
@@ -389,10 +443,9 @@ static int validate_member(const gate_registry_t *reg, uint32_t slot, char *why,
 }
 
 /* A living seat's numbers are small; a number below zero shows as one near 2^32. A free seat's are zero. */
-static int validate_row(const gate_registry_t *reg, uint32_t seat, char *why, size_t why_size)
+static int validate_row(_Atomic uint32_t *row, uint32_t n, uint32_t seat, char *why, size_t why_size)
 {
-    _Atomic uint32_t *row = row_active(reg, seat);
-    uint32_t i, n = 2 * reg->limits.groups + reg->limits.members;
+    uint32_t i;
 
     for (i = 0; i < n; i++) {
         uint32_t value = atomic_load(&row[i]);
@@ -409,7 +462,7 @@ int gate_registry_validate(const void *base, uint64_t size_bytes, void *ctx, cha
 {
     const gate_registry_t *reg = ctx;
     int faults = 0;
-    uint32_t i;
+    uint32_t i, k;
 
     if (base != reg->head || gate_registry_size(&reg->limits) > size_bytes || reg->head->magic != REGISTRY_MAGIC
         || reg->head->layout != GATE_REGISTRY_LAYOUT || reg->head->members != reg->limits.members
@@ -422,7 +475,10 @@ int gate_registry_validate(const void *base, uint64_t size_bytes, void *ctx, cha
         faults += validate_member(reg, i, why, why_size);
     }
     for (i = 0; i < reg->limits.seats; i++) {
-        faults += validate_row(reg, i, why, why_size);
+        faults += validate_row(row_active(reg, i), 2 * reg->limits.groups, i, why, why_size);
+        for (k = 0; k < reg->pieces; k++) {
+            faults += validate_row(row_inflight(&reg->inflight[k], i), reg->inflight[k].end - reg->inflight[k].begin, i, why, why_size);
+        }
     }
     return faults;
 }

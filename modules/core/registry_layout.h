@@ -97,6 +97,13 @@ static inline void list_put(member_list_t *list, uint32_t i, uint32_t group, uin
     atomic_store_explicit(&list->at[i], (uint64_t)group << 32 | slot, memory_order_relaxed);
 }
 
+/* Tries in flight of each seat on slots from `begin` to before `end`. */
+typedef struct {
+    char *rows;
+    size_t row_size;
+    uint32_t begin, end;
+} inflight_t;
+
 struct gate_registry {
     gate_registry_limits_t limits; /* private copy: what the zone says is never trusted for bounds */
     registry_head_t *head;
@@ -108,11 +115,13 @@ struct gate_registry {
     char *rows;
     size_t row_size;
     member_list_t *list[2];
+    inflight_t inflight[GATE_INFLIGHT_PIECES];
+    uint32_t pieces;
     gate_seats_t *seats;
     gate_events_t *events;
 };
 
-/* A seat's row: exchanges of each group, those of them being tried again, tries on each member. */
+/* A seat's row: exchanges of each group, those of them being tried again. */
 static inline _Atomic uint32_t *row_active(const gate_registry_t *reg, uint32_t seat)
 {
     return (_Atomic uint32_t *)(void *)(reg->rows + seat * reg->row_size);
@@ -123,9 +132,23 @@ static inline _Atomic uint32_t *row_retrying(const gate_registry_t *reg, uint32_
     return row_active(reg, seat) + reg->limits.groups;
 }
 
-static inline _Atomic uint32_t *row_inflight(const gate_registry_t *reg, uint32_t seat)
+/* Where the slot is counted; NULL: nowhere. */
+static inline const inflight_t *inflight_of(const gate_registry_t *reg, uint32_t slot)
 {
-    return row_active(reg, seat) + 2 * (size_t)reg->limits.groups;
+    uint32_t i;
+
+    for (i = 0; i < reg->pieces; i++) {
+        if (slot < reg->inflight[i].end) {
+            return &reg->inflight[i];
+        }
+    }
+    return NULL;
+}
+
+/* A seat's row of a piece: tries on each of its members. */
+static inline _Atomic uint32_t *row_inflight(const inflight_t *piece, uint32_t seat)
+{
+    return (_Atomic uint32_t *)(void *)(piece->rows + seat * piece->row_size);
 }
 
 /* The list in use; its count is cut to what fits. */

@@ -27,9 +27,9 @@ static uint32_t porches_of(const queue_plan_t *plan)
     return places_of(plan) ? plan->seats : 0;
 }
 
-uint64_t queue_caps_size(uint32_t groups)
+uint64_t queue_caps_size(void)
 {
-    return sizeof(caps_t) + (uint64_t)groups * sizeof(gate_lock_t);
+    return sizeof(caps_t);
 }
 
 uint64_t queue_size(const queue_plan_t *plan)
@@ -50,12 +50,12 @@ uint32_t queue_layout(const queue_plan_t *plan)
     return h | 1;
 }
 
-void queue_caps_init(void *base, uint32_t groups)
+void queue_caps_init(void *base)
 {
     caps_t *caps = base;
 
-    memset(base, 0, queue_caps_size(groups));
-    caps->groups = groups;
+    memset(base, 0, queue_caps_size());
+    caps->locks = CAPS_LOCKS;
     caps->magic = CAPS_MAGIC;
 }
 
@@ -362,9 +362,9 @@ void queue_counts(const queue_t *q, uint32_t group, queue_counts_t *out)
 int queue_caps_validate(const void *base, uint64_t size_bytes, void *ctx, char *why, size_t why_size)
 {
     const caps_t *caps = base;
-    const queue_t *q = ctx;
 
-    if (caps->magic != CAPS_MAGIC || caps->groups != q->groups || queue_caps_size(q->groups) > size_bytes) {
+    (void)ctx;
+    if (caps->magic != CAPS_MAGIC || caps->locks != CAPS_LOCKS || queue_caps_size() > size_bytes) {
         snprintf(why, why_size, "caps: header is damaged");
         return 1;
     }

@@ -3,12 +3,12 @@
  * Depends: gate_registry.h (in-flight numbers), gate_seat.h, gate_lock.h.   Memory: two zones; the handle lives in a pool.
  * Time: monotonic microseconds, passed in.   Sleeping is the caller's business (queue_wait.c): here are only the word to sleep on, and bells.
  *
- * ZONE "caps":  [ header | a lock for each group ]. It decides who is let in; old and new children share it over a graceful restart,
- *               whatever becomes of the queues.
+ * ZONE "caps":  [ header | locks of the groups ]. It decides who is let in; its size is always the same, so that old and new children
+ *               share it over a graceful restart, whatever becomes of the queues and of the registry.
  * ZONE "queue": [ header | line of each group | bells of each seat's loops | places, a range for each group that has a queue ].
  *
  * A CAP is kept by letting in one exchange at a time: under the group's lock the caller looks for a member with room and counts
- * itself in flight in its own seat's row of the registry. Ending is one atomic step without the lock. A child that dies takes its
+ * itself in flight in its own seat's row (gate_registry.h). Ending is one atomic step without the lock. A child that dies takes its
  * numbers with it (gate_seat.h), so there is nothing else to keep or to clear. Members without `connections` cost nothing: a group
  * none of whose members has it never comes here.
  * A PLACE holds ticket, owner (seat and its incarnation), deadline, and the EPOCH at which its holder last looked in vain. The epoch
@@ -34,7 +34,7 @@
 #include "gate_registry.h"
 #include "gate_seat.h"
 
-#define QUEUE_CAPS_LAYOUT 1u
+#define QUEUE_CAPS_LAYOUT 2u
 #define QUEUE_LAYOUT 3u
 #define QUEUE_LOOPS_MAX 16
 #define QUEUE_LENGTH_MAX 100000u
@@ -51,13 +51,13 @@ typedef struct {
 
 typedef struct queue queue_t;
 
-uint64_t queue_caps_size(uint32_t groups);
+uint64_t queue_caps_size(void); /* always the same: a zone that stays whatever the configuration becomes */
 uint64_t queue_size(const queue_plan_t *plan);
 /** Layout word of the zone: another for other lengths. */
 uint32_t queue_layout(const queue_plan_t *plan);
 
 /** Fill fresh zones. */
-void queue_caps_init(void *base, uint32_t groups);
+void queue_caps_init(void *base);
 void queue_init(void *base, const queue_plan_t *plan);
 
 /** The handle, with bounds of its own; seats and registry are borrowed. */

@@ -21,10 +21,13 @@
 
 enum { PLACE_FREE = 0, PLACE_TAKEN, PLACE_LEFT /* by its holder, who could not get the lock */ };
 
+/* Groups by index; beyond CAPS_LOCKS they share. Nobody holds two. */
+#define CAPS_LOCKS 1024
+
 typedef struct {
-    uint32_t magic, groups;
+    uint32_t magic, locks;
     uint32_t pad[14];
-    gate_lock_t lock[];
+    gate_lock_t lock[CAPS_LOCKS];
 } caps_t;
 
 /* 64 bytes: one line of cache */

@@ -143,7 +143,7 @@ int queue_line_lock(queue_t *q, uint32_t group)
 {
     line_t *line = &q->line[group];
 
-    if (gate_lock_take(&q->caps->lock[group], LOCK_WAIT_USEC) == GATE_LOCK_TIMEOUT) {
+    if (gate_lock_take(&q->caps->lock[group % CAPS_LOCKS], LOCK_WAIT_USEC) == GATE_LOCK_TIMEOUT) {
         return 0;
     }
     if (line->changing) {
@@ -158,7 +158,7 @@ void queue_line_unlock(queue_t *q, uint32_t group)
 {
     atomic_signal_fence(memory_order_seq_cst);
     q->line[group].changing = 0;
-    gate_lock_release(&q->caps->lock[group]);
+    gate_lock_release(&q->caps->lock[group % CAPS_LOCKS]);
 }
 
 /* ---- coming --------------------------------------------------------------------------------------------------------------- */

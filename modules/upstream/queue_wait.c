@@ -30,12 +30,12 @@ apr_status_t upstream_queue_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
 
         lengths[group->index] = group->queue_length;
     }
-    if ((rv = gate_core_zone(s, "caps", QUEUE_CAPS_LAYOUT, queue_caps_size(groups), 0, &caps)) != APR_SUCCESS
+    if ((rv = gate_core_zone(s, "caps", QUEUE_CAPS_LAYOUT, queue_caps_size(), 0, &caps)) != APR_SUCCESS
         || (rv = gate_core_zone(s, "queue", queue_layout(&plan), queue_size(&plan), 0, &queue)) != APR_SUCCESS) {
         return rv;
     }
     if (caps.state != GATE_ZONE_KEPT) {
-        queue_caps_init(caps.base, groups);
+        queue_caps_init(caps.base);
     }
     if (queue.state != GATE_ZONE_KEPT) {
         queue_init(queue.base, &plan);

@@ -44,6 +44,7 @@ static void open_house(apr_pool_t *p)
     house.seats = map(gate_seats_size(limits.seats));
     gate_seats_init(house.seats, limits.seats);
     house.registry = gate_registry_attach(p, map(gate_registry_size(&limits)), &limits, 1, house.seats, NULL, NULL, 0, NULL);
+    gate_inflight_attach(house.registry, map(gate_inflight_size(limits.members, limits.seats)), limits.members);
     house.seat = gate_seat_claim(house.seats);
     house.rosters = gate_rosters_create(p, house.registry);
     group.strategy = gate_strategies[0];

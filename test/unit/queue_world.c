@@ -41,9 +41,9 @@ void queue_world_open(queue_world_t *w, uint32_t members, uint32_t cap, uint32_t
     w->lengths[0] = w->lengths[1] = 0;
     w->lengths[w->group] = length;
     w->plan = (queue_plan_t){ .groups = 2, .seats = w->world.limits.seats, .lengths = w->lengths };
-    w->caps = map(queue_caps_size(2));
+    w->caps = map(queue_caps_size());
     w->base = map(queue_size(&w->plan));
-    queue_caps_init(w->caps, 2);
+    queue_caps_init(w->caps);
     queue_init(w->base, &w->plan);
     w->queue = queue_attach(w->world.pool, w->caps, w->base, &w->plan, w->world.seats, w->world.reg);
     gate_seat_on_sweep(queue_sweep, w->queue);
@@ -54,7 +54,7 @@ void queue_world_validate(queue_world_t *w)
     char why[200] = "";
 
     if (queue_validate(w->base, queue_size(&w->plan), w->queue, why, sizeof why)
-        || queue_caps_validate(w->caps, queue_caps_size(2), w->queue, why, sizeof why)) {
+        || queue_caps_validate(w->caps, queue_caps_size(), w->queue, why, sizeof why)) {
         fail_msg("%s", why);
     }
 }
@@ -62,7 +62,7 @@ void queue_world_validate(queue_world_t *w)
 void queue_world_close(queue_world_t *w)
 {
     queue_world_validate(w);
-    munmap(w->caps, queue_caps_size(2));
+    munmap(w->caps, queue_caps_size());
     munmap(w->base, queue_size(&w->plan));
     registry_world_close(&w->world);
 }

@@ -28,6 +28,8 @@ void registry_world_open(registry_world_t *w, uint32_t groups, uint32_t members,
     gate_events_init(w->events);
     w->base = map(gate_registry_size(&w->limits));
     w->reg = gate_registry_attach(w->pool, w->base, &w->limits, 1, w->seats, w->events, NULL, 0, NULL);
+    w->inflight = map(gate_inflight_size(members, seats));
+    assert_int_equal(gate_inflight_attach(w->reg, w->inflight, members), 0);
     gate_seat_sweepers_clear();
     gate_report_listeners_clear();
     gate_seat_on_sweep(gate_registry_sweep, w->reg);
@@ -53,6 +55,7 @@ void registry_world_close(registry_world_t *w)
     registry_world_validate(w);
     munmap(w->seats, gate_seats_size(w->limits.seats));
     munmap(w->events, gate_events_size());
+    munmap(w->inflight, gate_inflight_size(w->limits.members, w->limits.seats));
     munmap(w->base, gate_registry_size(&w->limits));
     apr_pool_destroy(w->pool);
 }

@@ -8,7 +8,7 @@ typedef struct {
     apr_pool_t *pool;
     gate_seats_t *seats;
     gate_events_t *events;
-    void *base;
+    void *base, *inflight;
     gate_registry_limits_t limits;
     gate_registry_t *reg;
 } registry_world_t;

@@ -316,7 +316,7 @@ static void test_validators_find_damage(void **state)
     assert_true(found >= 16 + 4 + 8 + 4); /* header, a state, a ticket, a seat */
     bytes = w.caps;
     bytes[0] ^= 1;
-    assert_int_equal(queue_caps_validate(w.caps, queue_caps_size(2), w.queue, why, sizeof why), 1);
+    assert_int_equal(queue_caps_validate(w.caps, queue_caps_size(), w.queue, why, sizeof why), 1);
     bytes[0] ^= 1;
     queue_world_close(&w);
 }

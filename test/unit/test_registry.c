@@ -365,6 +365,101 @@ static void test_adoption(void **state)
     munmap(base, gate_registry_size(&more));
 }
 
+/* The registry moves to a larger zone while old children live: what each generation has in flight is in the other's sum. */
+static void test_inflight_over_a_move(void **state)
+{
+    gate_member_spec_t set[] = { spec("a", "http://a"), spec("b", "http://b"), spec("c", "http://c") };
+    gate_registry_limits_t more = { .groups = 16, .members = 128, .seats = 8 };
+    size_t more_size = gate_inflight_size(64, 8);
+    void *base = mmap(NULL, gate_registry_size(&more), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *more_inflight = mmap(NULL, more_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int young = gate_seat_claim(w.seats);
+    uint32_t other, a, b, c, i;
+    gate_registry_t *reg;
+    gate_member_t before, after;
+    char why[200];
+
+    (void)state;
+    assert_int_equal(gate_group_declare(w.reg, "without", &other), APR_SUCCESS);
+    assert_int_equal(gate_group_declare(w.reg, "other", &other), APR_SUCCESS);
+    gate_members_apply(w.reg, other, GATE_ORIGIN_CONFIG, set, 3, "", SECOND);
+    gate_members_apply(w.reg, app, GATE_ORIGIN_CONFIG, set, 3, "", SECOND);
+    a = gate_member_find(w.reg, app, "a");
+    b = gate_member_find(w.reg, app, "b");
+    c = gate_member_find(w.reg, app, "c");
+    for (i = 0; i < 3; i++) {
+        gate_inflight_begin(w.reg, seat, b);
+    }
+    gate_inflight_begin(w.reg, seat, c);
+    gate_members_apply(w.reg, app, GATE_ORIGIN_CONFIG, set, 2, "", SECOND); /* c goes, with an exchange on it */
+    gate_member_get(w.reg, b, &before);
+
+    reg = gate_registry_attach(w.pool, base, &more, 1, w.seats, w.events, w.base, gate_registry_size(&w.limits), NULL);
+    assert_int_equal(gate_inflight_attach(reg, w.inflight, 64), 0);
+    assert_int_equal(gate_inflight_attach(reg, more_inflight, 64), 0);
+    assert_int_equal(gate_group_find(reg, "app"), app);
+    assert_int_equal(gate_group_find(reg, "other"), other);
+    assert_int_equal(gate_member_find(reg, app, "b"), b);
+    assert_int_equal(gate_member_get(reg, b, &after), 0);
+    assert_int_equal(after.incarnation, before.incarnation);
+
+    assert_int_equal(gate_inflight(reg, b), 3);
+    assert_int_equal(gate_inflight(reg, a), 0);
+    gate_inflight_begin(reg, young, b);
+    assert_int_equal(gate_inflight(w.reg, b), 4);
+    gate_inflight_end(w.reg, seat, b);
+    assert_int_equal(gate_inflight(reg, b), 3);
+    assert_int_equal(gate_inflight(w.reg, b), 3);
+
+    /* more members than there was room for: none gets the slot of c, however long ago it went, while something is in flight on it */
+    for (i = 0; i < 100; i++) {
+        gate_member_spec_t one;
+        char id[8], url[20];
+        uint32_t slot;
+
+        sprintf(id, "n%u", i);
+        sprintf(url, "http://n%u", i);
+        one = spec(id, url);
+        assert_int_equal(gate_member_add(reg, app, GATE_ORIGIN_RUNTIME, &one, "", GATE_SLOT_REST_USEC * 3, &slot), APR_SUCCESS);
+        assert_int_not_equal(slot, c);
+        if (slot >= 64) {
+            gate_inflight_begin(reg, young, slot);
+            assert_int_equal(gate_inflight(reg, slot), 1);
+            assert_int_equal(gate_inflight(w.reg, slot), 0);
+        }
+    }
+    assert_int_equal(gate_inflight(reg, b), 3);
+    assert_int_equal(gate_registry_validate(base, gate_registry_size(&more), reg, why, sizeof why), 0);
+
+    /* an old child dies: its exchanges do not count for anybody; an old one's sweep leaves what it does not know to who takes the seat */
+    gate_registry_sweep(seat, reg);
+    assert_int_equal(gate_inflight(reg, b), 1);
+    assert_int_equal(gate_inflight(w.reg, b), 1);
+    gate_registry_sweep(young, w.reg);
+    assert_int_equal(gate_inflight(reg, b), 0);
+    assert_int_equal(gate_inflight(reg, 100), 1);
+    gate_registry_sweep(young, reg);
+    assert_int_equal(gate_inflight(reg, 100), 0);
+    munmap(base, gate_registry_size(&more));
+    munmap(more_inflight, more_size);
+}
+
+/* What is counted nowhere is no crash, and there is an end to the pieces. */
+static void test_inflight_pieces(void **state)
+{
+    gate_registry_t *reg = gate_registry_attach(w.pool, w.base, &w.limits, 0, w.seats, w.events, NULL, 0, NULL);
+    uint32_t i;
+
+    (void)state;
+    gate_inflight_begin(reg, seat, 3);
+    assert_int_equal(gate_inflight(reg, 3), 0);
+    gate_inflight_end(reg, seat, 3);
+    for (i = 0; i < GATE_INFLIGHT_PIECES; i++) {
+        assert_int_equal(gate_inflight_attach(reg, w.inflight, 4), 0);
+    }
+    assert_int_equal(gate_inflight_attach(reg, w.inflight, 4), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +474,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_active_and_retrying, setup, teardown),
         cmocka_unit_test_setup_teardown(test_credit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adoption, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_inflight_over_a_move, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_inflight_pieces, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,10 +107,8 @@ static apr_status_t empty_source(ap_filter_t *f, apr_bucket_brigade *bb, ap_inpu
 
 static ap_filter_rec_t source_rec = { .name = "gate_source", .filter_func.in_func = empty_source, .ftype = AP_FTYPE_PROTOCOL };
 
-static ap_filter_t *end_of(request_rec *r, ap_filter_rec_t *rec)
+static ap_filter_t *end_of(request_rec *r, ap_filter_t *f, ap_filter_rec_t *rec)
 {
-    ap_filter_t *f = apr_pcalloc(r->pool, sizeof *f);
-
     f->frec = rec;
     f->r = r;
     f->c = r->connection;
@@ -176,16 +174,33 @@ static void take_fields(request_rec *r, const request_head_t *head)
     }
 }
 
+static char *put(char *to, const char *at, size_t len)
+{
+    memcpy(to, at, len);
+    return to + len;
+}
+
+static char *keep(char **room, span_t span)
+{
+    char *kept = *room, *end = put(kept, span.at, span.len);
+
+    *end = '\0';
+    *room = end + 1;
+    return kept;
+}
+
 static void take_line(request_rec *r, const request_head_t *head)
 {
+    char *room = apr_palloc(r->pool, (size_t)head->target.len + head->path.len + head->query.len + 3);
+
     r->method = borrow(r->pool, head->method);
-    r->method_number = head->known == METHOD_HEAD ? M_GET : ap_method_number_of(r->method);
+    r->method_number = head->known == METHOD_HEAD || head->known == METHOD_GET ? M_GET : ap_method_number_of(r->method);
     r->header_only = head->known == METHOD_HEAD;
     r->proto_num = HTTP_VERSION(head->major, head->minor);
     r->protocol = r->proto_num == HTTP_VERSION(1, 1) ? "HTTP/1.1" : r->proto_num == HTTP_VERSION(1, 0) ? "HTTP/1.0" : "HTTP/2.0";
-    r->unparsed_uri = text(r->pool, head->target);
-    r->uri = text(r->pool, head->path);
-    r->args = head->query.at ? text(r->pool, head->query) : NULL;
+    r->unparsed_uri = keep(&room, head->target);
+    r->uri = keep(&room, head->path);
+    r->args = head->query.at ? keep(&room, head->query) : NULL;
     r->parsed_uri.path = r->uri;
     r->parsed_uri.query = r->args;
     r->parsed_uri.is_initialized = 1;
@@ -203,16 +218,34 @@ static void take_head(request_rec *r, const request_head_t *head)
     }
 }
 
+/* A request and what it points to that has no maker of its own, or one that would take two allocations more: the access log needs one of
+   these for each request. */
+typedef struct {
+    request_rec r;
+    ap_filter_t source, sink;
+    ap_method_list_t allowed;
+    apr_array_header_t allowed_names;
+    char *names[2];
+} blank_t;
+
+static ap_method_list_t *no_methods(blank_t *blank, apr_pool_t *p)
+{
+    blank->allowed_names = (apr_array_header_t){ .pool = p, .elt_size = sizeof *blank->names, .nalloc = 2, .elts = (char *)blank->names };
+    blank->allowed.method_list = &blank->allowed_names;
+    return &blank->allowed;
+}
+
 /* What httpd's request has before it is read. */
 static request_rec *blank(server_rec *server, conn_rec *c, apr_pool_t *p)
 {
-    request_rec *r = apr_pcalloc(p, sizeof *r);
+    blank_t *blank = apr_pcalloc(p, sizeof *blank);
+    request_rec *r = &blank->r;
 
     r->pool = p;
     r->connection = c;
     r->server = server;
     r->log = c->log;
-    r->allowed_methods = ap_make_method_list(p, 2);
+    r->allowed_methods = no_methods(blank, p);
     r->headers_in = apr_table_make(p, 16);
     r->trailers_in = apr_table_make(p, 1);
     r->subprocess_env = apr_table_make(p, 12);
@@ -221,8 +254,8 @@ static request_rec *blank(server_rec *server, conn_rec *c, apr_pool_t *p)
     r->trailers_out = apr_table_make(p, 1);
     r->notes = apr_table_make(p, 2);
     r->request_config = ap_create_request_config(p);
-    r->output_filters = r->proto_output_filters = end_of(r, &sink_rec);
-    r->input_filters = r->proto_input_filters = end_of(r, &source_rec);
+    r->output_filters = r->proto_output_filters = end_of(r, &blank->sink, &sink_rec);
+    r->input_filters = r->proto_input_filters = end_of(r, &blank->source, &source_rec);
     r->per_dir_config = server->lookup_defaults;
     r->read_body = REQUEST_NO_BODY;
     r->status = HTTP_OK;
@@ -246,25 +279,38 @@ request_rec *route_request_bare(server_rec *server, conn_rec *c, const request_h
     return r;
 }
 
-static const char *plain_filename_of(const route_t *route, const request_head_t *head, apr_pool_t *p)
+#define FILENAME_SCHEME "proxy:gate://"
+
+static char *plain_filename_of(const route_t *route, const request_head_t *head, apr_pool_t *p)
 {
-    size_t prefix = strlen(route->prefix);
+    size_t prefix = strlen(route->prefix), group = strlen(route->group_name), base = strlen(route->base);
     span_t rest = { head->path.at + (prefix < head->path.len ? prefix : head->path.len),
                     head->path.len - (uint32_t)(prefix < head->path.len ? prefix : head->path.len) };
-    const char *tail = text(p, rest);
+    char *name = apr_palloc(p, sizeof FILENAME_SCHEME + group + base + rest.len + head->query.len + 2), *to = name;
 
-    return apr_pstrcat(p, "proxy:gate://", route->group_name, route->base, !*route->base && *tail != '/' ? "/" : "", tail,
-                       head->query.at ? "?" : "", head->query.at ? text(p, head->query) : "", NULL);
+    to = put(to, FILENAME_SCHEME, sizeof FILENAME_SCHEME - 1);
+    to = put(to, route->group_name, group);
+    to = put(to, route->base, base);
+    if (!base && (!rest.len || *rest.at != '/')) {
+        *to++ = '/';
+    }
+    to = put(to, rest.at, rest.len);
+    if (head->query.at) {
+        *to++ = '?';
+        to = put(to, head->query.at, head->query.len);
+    }
+    *to = '\0';
+    return name;
 }
 
 /* proxy:gate://app/base/rest?query */
-static const char *filename_of(const route_t *route, const request_head_t *head, apr_pool_t *p)
+static char *filename_of(const route_t *route, const request_head_t *head, apr_pool_t *p)
 {
     const char *mapped, *path;
 
     if (!head->plain_path || route->env->alias->whole) {
         path = route_path_for_member(route, head, p, &mapped);
-        return apr_pstrcat(p, "proxy:gate://", route->group_name, path ? path : "/", NULL);
+        return apr_pstrcat(p, FILENAME_SCHEME, route->group_name, path ? path : "/", NULL);
     }
     return plain_filename_of(route, head, p);
 }
@@ -319,7 +365,7 @@ request_rec *route_request(const route_t *route, conn_rec *c, const request_head
     }
     r->proxyreq = PROXYREQ_REVERSE;
     r->handler = "proxy-server";
-    r->filename = (char *)filename_of(route, head, p);
+    r->filename = filename_of(route, head, p);
     r->canonical_filename = r->filename;
     if (ready) {
         r->useragent_ip = (char *)ready->ip;
@@ -366,7 +412,7 @@ request_rec *route_request_in_phase(const route_t *route, conn_rec *c, const req
         r->proxyreq = PROXYREQ_REVERSE;
         r->handler = "proxy-server";
         route_path_for_member(route, head, p, &mapped);
-        r->filename = r->canonical_filename = apr_pstrcat(p, "proxy:gate://", route->group_name, mapped ? mapped : "/", NULL);
+        r->filename = r->canonical_filename = apr_pstrcat(p, FILENAME_SCHEME, route->group_name, mapped ? mapped : "/", NULL);
     }
     if (route_hooks.unique_id) {
         route_hooks.unique_id(r);
@@ -392,20 +438,43 @@ int route_request_access(request_rec *r)
     return rc;
 }
 
-void route_request_answer(request_rec *r, const answer_head_t *told)
+/* "200 OK": httpd's own where the reason is the one it has, as most are. */
+static const char *status_line_of(const answer_head_t *told, apr_pool_t *p)
 {
+    const char *own = ap_get_status_line(told->status); /* of a status that it does not know: that of 500 */
+    span_t reason = told->reason;
+
+    if (!reason.len) {
+        return own;
+    }
+    if (own[0] == '0' + told->status / 100 && own[1] == '0' + told->status / 10 % 10 && own[2] == '0' + told->status % 10
+        && strlen(own + 4) == reason.len && memcmp(own + 4, reason.at, reason.len) == 0) {
+        return own;
+    }
+    return apr_psprintf(p, "%d %.*s", told->status, (int)reason.len, reason.at);
+}
+
+/* What of an answer is not told where it is logged: httpd writes these two by themselves. */
+static int is_httpds(const field_t *f)
+{
+    return f->known == FIELD_DATE || f->known == FIELD_SERVER;
+}
+
+/* @return 1: there is a Content-Length */
+static int take_answer(request_rec *r, const answer_head_t *told, int logged)
+{
+    int has_length = 0;
     uint32_t i;
 
     r->status = told->status;
     r->sent_bodyct = 1;
-    r->status_line = told->reason.len ? apr_psprintf(r->pool, "%d %.*s", told->status, (int)told->reason.len, told->reason.at)
-                                      : ap_get_status_line(told->status);
+    r->status_line = status_line_of(told, r->pool);
     apr_table_clear(r->headers_out);
     for (i = 0; i < told->fields.count; i++) {
         const field_t *f = &told->fields.field[i];
         const char *value;
 
-        if (f->hop) {
+        if (f->hop || (logged && is_httpds(f))) {
             continue;
         }
         value = borrow(r->pool, f->value);
@@ -413,7 +482,14 @@ void route_request_answer(request_rec *r, const answer_head_t *told)
         if (f->known == FIELD_CONTENT_TYPE) {
             r->content_type = value;
         }
+        has_length |= f->known == FIELD_CONTENT_LENGTH;
     }
+    return has_length;
+}
+
+void route_request_answer(request_rec *r, const answer_head_t *told)
+{
+    take_answer(r, told, 0);
 }
 
 typedef struct {
@@ -484,14 +560,12 @@ static void fold_vary(request_rec *r)
 
 void route_request_told(request_rec *r, const answer_head_t *told)
 {
-    route_request_answer(r, told);
+    int has_length = take_answer(r, told, 1);
+
     if (told->fields.first[FIELD_VARY]) {
         fold_vary(r);
     }
-    if (told->body == BODY_LENGTH && !(told->length == 0 && (r->header_only || AP_STATUS_IS_HEADER_ONLY(told->status)))
-        && !apr_table_get(r->headers_out, "Content-Length")) {
+    if (told->body == BODY_LENGTH && !(told->length == 0 && (r->header_only || AP_STATUS_IS_HEADER_ONLY(told->status))) && !has_length) {
         ap_set_content_length(r, (apr_off_t)told->length); /* as its filter does, when all has come at once */
     }
-    apr_table_unset(r->headers_out, "Date"); /* httpd writes these two by themselves */
-    apr_table_unset(r->headers_out, "Server");
 }

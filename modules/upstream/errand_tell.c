@@ -2,6 +2,8 @@
  * errand_tell.c - what is told of an errand: to the registry (counters, listeners, the strategy), to the house (the error log), to the
  * client when no member answered (Proxy-Status, RFC 9209), and to the access log (GATE_*). The client never learns a member's name.
  */
+#include <string.h>
+
 #include <apr_strings.h>
 
 #include "errand.h"
@@ -92,31 +94,46 @@ gate_errand_failure_t errand_fail(gate_errand_t *e)
 
 /* ---- log variables -------------------------------------------------------------------------------------------------------- */
 
+#define USEC_ROOM 21            /* digits of 64 bits, NUL */
+
 /* A table and how it is written to: names so alike are slow to look up, and where there are none of them yet, they are only added. */
 typedef struct {
     apr_table_t *env;
-    apr_pool_t *pool;
+    char *room;                 /* for what is made here, as much as it takes */
     void (*put)(apr_table_t *env, const char *name, const char *value);
 } vars_t;
 
-static void put_usec(const vars_t *vars, const char *name, int64_t usec)
+static void put_usec(vars_t *vars, const char *name, int64_t usec)
 {
-    if (usec >= 0) {
-        vars->put(vars->env, name, apr_ltoa(vars->pool, (long)usec));
+    uint64_t rest = (uint64_t)usec;
+    char *at;
+
+    if (usec < 0) {
+        return;
     }
+    vars->room += USEC_ROOM;
+    at = vars->room - 1; /* written from its end, and it begins where it begins */
+    *at = '\0';
+    do {
+        *--at = (char)('0' + rest % 10);
+    } while (rest /= 10);
+    vars->put(vars->env, name, at);
 }
 
 void errand_log(const gate_errand_t *e, apr_table_t *env, apr_pool_t *p, int64_t now_usec)
 {
     static const char *const digits[] = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" };
-    vars_t vars = { env, p, apr_table_get(env, "GATE_GROUP") ? apr_table_setn : apr_table_addn };
+    const char *member = e->tries ? errand_member_id(e) : "";
+    size_t member_size = strlen(member) + 1;
+    vars_t vars = { env, apr_palloc(p, member_size + 3 * USEC_ROOM), apr_table_get(env, "GATE_GROUP") ? apr_table_setn : apr_table_addn };
     const gate_try_t *t = &e->now;
 
     vars.put(env, "GATE_GROUP", e->group->name);
     vars.put(env, "GATE_PLANE", e->ask.plane);
     vars.put(env, "GATE_TRIES", e->tries < 10 ? digits[e->tries] : apr_itoa(p, e->tries));
     if (e->tries) {
-        vars.put(env, "GATE_MEMBER", apr_pstrdup(p, errand_member_id(e)));
+        vars.put(env, "GATE_MEMBER", memcpy(vars.room, member, member_size));
+        vars.room += member_size;
         put_usec(&vars, "GATE_CONNECT_US", connect_usec(t));
         put_usec(&vars, "GATE_FIRST_BYTE_US", t->first_byte_usec ? t->first_byte_usec - t->begun_usec : -1);
     }

@@ -42,7 +42,7 @@ static void open_world(void)
     gate_seats_init(seats, 2);
     gate_events_init(events);
     reg = gate_registry_attach(pool, base, &limits, 1, seats, events, NULL, 0, NULL);
-    gate_inflight_attach(reg, calloc(1, gate_inflight_size(8, 2)), 8);
+    gate_inflight_attach(reg, apr_pcalloc(pool, gate_inflight_size(8, 2)), 8);
     gate_group_declare(reg, "app", &group);
 }
 
